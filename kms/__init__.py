@@ -1,0 +1,1 @@
+"""Key-management server for the security domains of payment cards."""

@@ -1,0 +1,1 @@
+"""The `kms` command: one module per noun, each registered here."""

@@ -1,0 +1,1 @@
+"""Pure rules and values of the product: no I/O, no clock, no framework."""

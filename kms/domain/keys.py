@@ -1,0 +1,85 @@
+"""Key sets and master keys as records: what is where, in which state. No key value is ever among them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from kms.card.keys import DerivationPurpose, KcvMethod, KeyType
+
+
+class KeyState(StrEnum):
+    """Key states of NIST SP 800-57 part 1 section 7."""
+
+    PRE_ACTIVATION = "PRE_ACTIVATION"
+    ACTIVE = "ACTIVE"
+    SUSPENDED = "SUSPENDED"
+    DEACTIVATED = "DEACTIVATED"
+    COMPROMISED = "COMPROMISED"
+    DESTROYED = "DESTROYED"
+
+
+class Delivery(StrEnum):
+    """Whether a key set is known to be on its card."""
+
+    PLANNED = "PLANNED"  # recorded, nothing sent yet
+    IN_FLIGHT = "IN_FLIGHT"  # written ahead; a batch that installs it may have left
+    IN_DOUBT = "IN_DOUBT"  # no proof by the visit's end; the next visit reconciles
+    PROVED = "PROVED"  # a valid card cryptogram under it was seen
+    REPLACED = "REPLACED"  # a later set took its place
+    FACTORY = "FACTORY"  # delivered by the manufacturer, not yet proved by us
+
+
+class MasterKind(StrEnum):
+    """What a master key derives (DESIGN section 4)."""
+
+    VENDOR = "vendor"
+    ISD = "isd"
+    SSD_INITIAL = "ssd-initial"
+    SSD = "ssd"
+
+
+@dataclass(frozen=True)
+class MasterKey:
+    """A master key in the HSM. `object_id`: its CKA_ID, 16 bytes. `kcv`: shown with `kcv_method`, for people.
+
+    `check_value`: 3 bytes by `check_method`, compared each time the key is looked up.
+    `generation`: of this kind (and, for vendor keys, name), from 1.
+    """
+
+    id: str
+    name: str
+    kind: MasterKind
+    generation: int
+    key_type: KeyType
+    object_id: bytes
+    kcv: bytes
+    kcv_method: KcvMethod
+    state: KeyState
+    created_at: datetime
+    activated_at: datetime | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class KeySet:
+    """One secure channel key set of a security domain: how it is derived, where it stands, and its check values.
+
+    `kvn`: key version number on the card. `purpose` None: the vendor's own keys (diversified from `master_id`).
+    `generation`: derivation generation (0 for vendor keys). `kcvs`: ENC, MAC, DEK, 3 bytes each, empty until derived.
+    """
+
+    id: str
+    security_domain_id: str
+    kvn: int
+    key_type: KeyType
+    purpose: DerivationPurpose | None
+    master_id: str
+    generation: int
+    delivery: Delivery
+    state: KeyState
+    kcvs: tuple[bytes, ...]
+    kcv_method: KcvMethod
+    created_at: datetime
+    proved_at: datetime | None = None
+    replaced_at: datetime | None = None
+    expires_at: datetime | None = None

@@ -1,0 +1,75 @@
+"""Visits: one card at one terminal, from being presented to being released."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class VisitState(StrEnum):
+    """OPEN until a Stop is ordered; FENCED when a later visit of the card proved itself; EXPIRED after its deadline."""
+
+    OPEN = "OPEN"
+    ENDED = "ENDED"
+    FENCED = "FENCED"
+    EXPIRED = "EXPIRED"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A visit's whole state, so that any worker can take its next step.
+
+    `session_id`: SERAM's sessionId. `order_number`: of the last Order built (0: none). `order`: that Order's commands as
+    JSON, erased when the visit ends. `program`: the running program's state as JSON (None between programs).
+    `report_digest`: SHA-256 of the last accepted Report. `version`: counts every change (optimistic lock).
+    `reconciliations`: how often this visit had to start over with Reconcile.
+    """
+
+    id: str
+    session_id: str
+    terminal_id: str
+    card_id: str
+    state: VisitState
+    opened_at: datetime
+    deadline: datetime
+    version: int = 0
+    order_number: int = 0
+    order: str | None = None
+    program: str | None = None
+    update_id: str | None = None
+    report_digest: bytes = b""
+    reconciliations: int = 0
+    commands_sent: int = 0
+    requests: int = 0
+    result: str = ""
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class VisitEvent:
+    """One line of a visit's journal: what happened, in words safe to show (no APDU data)."""
+
+    visit_id: str
+    number: int
+    at: datetime
+    kind: str
+    text: str
+
+
+class TerminalState(StrEnum):
+    """Whether a terminal is served."""
+
+    ENROLLED = "ENROLLED"
+    SUSPENDED = "SUSPENDED"
+    REVOKED = "REVOKED"
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """An enrolled terminal. `fingerprint`: SHA-256 of its client certificate (DER), 32 bytes."""
+
+    id: str
+    name: str
+    fingerprint: bytes
+    state: TerminalState
+    enrolled_at: datetime
+    reason: str = ""

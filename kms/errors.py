@@ -1,0 +1,64 @@
+"""The one error type that crosses boundaries.
+
+Rules: `code` is stable and documented in docs/errors.md; `detail` is safe to show to anybody (no key, PIN, key
+component or APDU data) and says what is wrong and what to do. `faults` lists every fault of a validated input, so
+that a person mends a file in one go. Rendering belongs to `kms.api.problems` and `kms.cli` alone.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Stable error codes: `noun.condition`."""
+
+    # input
+    CONFIG_INVALID = "config.invalid"
+    INPUT_INVALID = "input.invalid"
+    NOT_FOUND = "input.not-found"
+    CONFLICT = "input.conflict"
+    # cards
+    TLV_INVALID = "card.tlv-invalid"
+    APDU_INVALID = "card.apdu-invalid"
+    CARD_PROTOCOL = "card.protocol-violation"
+    CARD_REFUSED = "card.refused"
+    CRYPTOGRAM_MISMATCH = "card.cryptogram-mismatch"
+    CARD_UNKNOWN = "card.unknown"
+    CARD_QUARANTINED = "card.quarantined"
+    # terminals and visits
+    TERMINAL_UNKNOWN = "terminal.unknown"
+    TERMINAL_REFUSED = "terminal.refused"
+    SESSION_UNKNOWN = "visit.session-unknown"
+    VISIT_CONFLICT = "visit.conflict"
+    # keys and HSM
+    KEY_STATE = "key.state"
+    KEY_MISSING = "key.missing"
+    KEY_AMBIGUOUS = "key.ambiguous"
+    KEY_KCV_MISMATCH = "key.kcv-mismatch"
+    KEY_ATTRIBUTES = "key.attributes"
+    KEY_TEST_VALUE = "key.test-value"
+    HSM_UNAVAILABLE = "hsm.unavailable"
+    HSM_LOGIN = "hsm.login"
+    HSM_MECHANISM = "hsm.mechanism"
+    HSM_WRAP_REFUSED = "hsm.transient-wrap-refused"
+    # database
+    DATABASE_UNAVAILABLE = "database.unavailable"
+    DATABASE_SCHEMA = "database.schema"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault in a validated input: where it is (`line 7`, `hsm.pin_file`) and what is wrong with it."""
+
+    where: str
+    what: str
+
+
+class KmsError(Exception):
+    """An error that may cross any boundary: a stable code and a safe text, with the faults of a validated input."""
+
+    def __init__(self, code: Code, detail: str, *, faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.faults = faults

@@ -1,0 +1,188 @@
+"""What the use cases need from the outside: storage, keys, time, identifiers, configuration values.
+
+Rules: a transaction is short and never spans an HSM call. Repositories take and return the frozen values of
+`kms.domain`; `add` raises `input.conflict` when a unique value is taken, `get` raises `input.not-found`, `find` returns
+None, `save` writes all columns of an existing row. Leaving the `with` block commits; an exception rolls back.
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from kms.card.keys import KeyPort
+from kms.domain.audit import AuditEvent
+from kms.domain.cards import Application, Card, SecurityDomain
+from kms.domain.keys import KeySet, MasterKey, MasterKind
+from kms.domain.updates import KeyUpdate
+from kms.domain.visits import Terminal, Visit, VisitEvent
+
+T = TypeVar("T")
+
+
+class Repository(Protocol[T]):
+    """The five operations every noun has."""
+
+    def add(self, item: T) -> None: ...
+    def add_all(self, items: Iterable[T]) -> None: ...
+    def get(self, item_id: str) -> T: ...
+    def find(self, item_id: str) -> T | None: ...
+    def save(self, item: T) -> None: ...
+    def list(self, *, limit: int = 100, offset: int = 0) -> Sequence[T]: ...
+
+
+class CardRepository(Repository[Card], Protocol):
+    def find_by_identity(self, identity: bytes) -> Card | None: ...
+    def find_by_identities(self, identities: Sequence[bytes]) -> Sequence[Card]: ...
+
+
+class SecurityDomainRepository(Repository[SecurityDomain], Protocol):
+    def find_by_aid(self, card_id: str, aid: bytes) -> SecurityDomain | None: ...
+    def list_for_card(self, card_id: str) -> Sequence[SecurityDomain]: ...
+
+
+class KeySetRepository(Repository[KeySet], Protocol):
+    def list_for_domain(self, security_domain_id: str) -> Sequence[KeySet]:
+        """All key sets of a security domain, oldest first."""
+        ...
+
+
+class KeyUpdateRepository(Repository[KeyUpdate], Protocol):
+    def list_open_for_card(self, card_id: str) -> Sequence[KeyUpdate]:
+        """PENDING and RUNNING updates of the card's security domains, the ISD's first, then by due time."""
+        ...
+
+    def list_for_domain(self, security_domain_id: str) -> Sequence[KeyUpdate]: ...
+
+
+class ApplicationRepository(Repository[Application], Protocol):
+    def find_by_aid(self, card_id: str, aid: bytes) -> Application | None: ...
+
+
+class VisitRepository(Repository[Visit], Protocol):
+    def find_by_session(self, session_id: str) -> Visit | None: ...
+    def list_open_for_card(self, card_id: str) -> Sequence[Visit]: ...
+    def save_next(self, visit: Visit) -> None:
+        """Write `visit` where the stored version is `visit.version`, and count it up; else `visit.conflict`."""
+        ...
+
+    def add_event(self, event: VisitEvent) -> None: ...
+    def list_events(self, visit_id: str) -> Sequence[VisitEvent]: ...
+
+
+class TerminalRepository(Repository[Terminal], Protocol):
+    def find_by_fingerprint(self, fingerprint: bytes) -> Terminal | None: ...
+    def find_by_name(self, name: str) -> Terminal | None: ...
+
+
+class MasterKeyRepository(Repository[MasterKey], Protocol):
+    def find_active(self, kind: MasterKind, name: str | None = None) -> MasterKey | None:
+        """The newest ACTIVE generation of a kind (vendor keys: of that name)."""
+        ...
+
+    def find_by_name(self, name: str) -> MasterKey | None: ...
+
+
+class AuditRepository(Protocol):
+    def append(self, event: AuditEvent) -> None: ...
+    def list(self, *, limit: int = 100, offset: int = 0) -> Sequence[AuditEvent]:
+        """Newest first."""
+        ...
+
+
+class Transaction(Protocol):
+    """The repositories of one database transaction."""
+
+    @property
+    def cards(self) -> CardRepository: ...
+    @property
+    def security_domains(self) -> SecurityDomainRepository: ...
+    @property
+    def key_sets(self) -> KeySetRepository: ...
+    @property
+    def key_updates(self) -> KeyUpdateRepository: ...
+    @property
+    def applications(self) -> ApplicationRepository: ...
+    @property
+    def visits(self) -> VisitRepository: ...
+    @property
+    def terminals(self) -> TerminalRepository: ...
+    @property
+    def master_keys(self) -> MasterKeyRepository: ...
+    @property
+    def audit(self) -> AuditRepository: ...
+
+
+class Store(Protocol):
+    """The database."""
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Open a transaction: commit at the end of the block, roll back on an exception."""
+        ...
+
+    def check(self) -> None:
+        """Raise `database.unavailable` or `database.schema` unless the database answers with the expected schema."""
+        ...
+
+
+@dataclass(frozen=True)
+class NewMaster:
+    """What the HSM says of a master key it made or imported. `check_value`: by the GlobalPlatform method of its type."""
+
+    object_id: bytes
+    kcv: bytes
+    attributes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class HsmStatus:
+    """The token as `kms hsm status` shows it. `answered_at`: when it last answered a call; `wrap`: native or transient."""
+
+    token_label: str
+    manufacturer: str
+    model: str
+    serial: str
+    firmware: str
+    mechanisms: tuple[str, ...]
+    missing_mechanisms: tuple[str, ...]
+    wrap_strategy: str
+    answered_at: datetime | None
+
+
+class Vault(Protocol):
+    """The HSM: scopes of key operations for the core, and the making of master keys."""
+
+    def open_scope(self) -> AbstractContextManager[KeyPort]:
+        """Open a scope of key operations; its session objects are destroyed when it closes."""
+        ...
+
+    def random(self, length: int) -> bytes:
+        """Random bytes from the token (host challenges)."""
+        ...
+
+    def check(self) -> None:
+        """Raise `hsm.unavailable` when the token has not answered lately. Reads a timestamp; never waits for the lock."""
+        ...
+
+    def status(self) -> HsmStatus: ...
+
+    def generate_master(self, object_id: bytes, label: str) -> NewMaster:
+        """Generate an AES-256 master: derive-only, sensitive, not extractable, not modifiable, not copyable."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, so that tests can set it."""
+
+    def now(self) -> datetime:
+        """Now, in UTC, with a time zone."""
+        ...
+
+
+class Identifiers(Protocol):
+    """New identifiers for rows."""
+
+    def new(self) -> str:
+        """A time-ordered UUID (version 7) in lower-case text form."""
+        ...

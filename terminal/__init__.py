@@ -1,0 +1,1 @@
+"""Terminal client: reads cards and relays APDUs; it imports nothing of kms."""

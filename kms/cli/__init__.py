@@ -1,1 +1,32 @@
 """The `kms` command: one module per noun, each registered here."""
+
+from pathlib import Path
+
+import click
+
+from kms.cli.context import DEFAULT_CONFIG, get_invocation
+from kms.cli.root import RootGroup
+
+
+@click.group(cls=RootGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    "config_file",
+    envvar="KMS_CONFIG",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=DEFAULT_CONFIG,
+    show_default=True,
+    help="Configuration file (or the environment variable KMS_CONFIG).",
+)
+@click.option("--debug", is_flag=True, help="Show a traceback when something fails that should not (or KMS_DEBUG=1).")
+@click.pass_context
+def cli(ctx: click.Context, config_file: Path, debug: bool) -> None:
+    """Key-management server for the security domains of payment cards."""
+    invocation = get_invocation(ctx)
+    invocation.config_file = config_file
+    invocation.debug = debug
+
+
+def main() -> None:
+    """Run the `kms` command and leave the process with its exit code."""
+    cli.main(prog_name="kms")

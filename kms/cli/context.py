@@ -1,0 +1,84 @@
+"""What one invocation of `kms` carries: the configuration and the platform, each made when first asked for.
+
+Rules: commands take what they need through `get_config` and `get_platform`; a command that needs no HSM and no
+database (`kms pki`, `kms config`) must not open them.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from kms.bootstrap import Platform
+    from kms.config import Config
+
+DEFAULT_CONFIG = Path("config/issuer.toml")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Invocation:
+    """The state of one command line: how to answer, and the parts opened so far."""
+
+    def __init__(self) -> None:
+        self.config_file = DEFAULT_CONFIG
+        self.as_json = False
+        self.debug = False
+        self.resources = ExitStack()
+        self.config: Config | None = None
+        self.platform: Platform | None = None
+
+    def close(self) -> None:
+        """Close what the command opened, newest first."""
+        self.resources.close()
+
+
+def get_invocation(ctx: click.Context) -> Invocation:
+    """Get the invocation that `ctx` belongs to."""
+    return ctx.ensure_object(Invocation)
+
+
+def get_config(ctx: click.Context) -> "Config":
+    """Load the configuration file once. Raises `config.invalid` with every fault of the file."""
+    from kms.config import load_config  # noqa: PLC0415 - `kms --help` answers without reading the configuration
+
+    invocation = get_invocation(ctx)
+    if invocation.config is None:
+        invocation.config = load_config(invocation.config_file)
+    return invocation.config
+
+
+def get_platform(ctx: click.Context) -> "Platform":
+    """Open the platform (database, HSM, services) once."""
+    from kms.bootstrap import open_platform  # noqa: PLC0415 - commands without HSM or database must not load either
+
+    invocation = get_invocation(ctx)
+    if invocation.platform is None:
+        invocation.platform = open_platform(get_config(ctx))
+    return invocation.platform
+
+
+def json_option(command: F) -> F:
+    """Add `--json` to a command: the parameter `as_json`, which makes its errors JSON too."""
+
+    def remember(ctx: click.Context, _parameter: click.Parameter, value: bool) -> bool:
+        get_invocation(ctx).as_json = value
+        return value
+
+    # Eager: a fault in the other options must already know how to answer.
+    option = click.option(
+        "--json", "as_json", is_flag=True, is_eager=True, callback=remember, help="Answer in JSON, for programs."
+    )
+    return option(command)
+
+
+def page_options(command: F) -> F:
+    """Add `--limit` and `--offset` to a list command."""
+    limit = click.option(
+        "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Most rows to show."
+    )
+    offset = click.option("--offset", type=click.IntRange(0), default=0, show_default=True, help="Rows to skip.")
+    return limit(offset(command))

@@ -1,0 +1,191 @@
+"""The configuration's values, a frozen class per section of the file, each field with its limits.
+
+Rules: a class checks one field at a time; rules that join fields stand in `kms.config.cross_checks`. Byte strings are
+written as hex, paths are absolute once loaded (`base_dir` comes as the validation context).
+"""
+
+from collections.abc import Mapping
+from dataclasses import field
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo
+from pydantic.dataclasses import dataclass
+
+from kms.card.keys import DerivationPurpose, KeyType
+from kms.card.profile import CardProfile
+
+# Bytes as hex; no coercion between types; no unknown keys.
+STRICT = ConfigDict(extra="forbid", strict=True, val_json_bytes="hex")
+
+SQLITE_PREFIX = "sqlite:///"
+_POSTGRESQL_PREFIX = "postgresql+psycopg://"
+_SECURITY_DOMAIN = 0x80  # GP Card Specification 2.3.1 table 11-7, privileges byte 1 b8
+
+
+def _base_dir(info: ValidationInfo) -> Path:
+    return info.context["base_dir"] if isinstance(info.context, dict) else Path()
+
+
+def _resolve_path(path: Path, info: ValidationInfo) -> Path:
+    return _base_dir(info) / path
+
+
+def _resolve_url(url: str, info: ValidationInfo) -> str:
+    if url.startswith(_POSTGRESQL_PREFIX):
+        return url
+    if not url.startswith(SQLITE_PREFIX):
+        raise ValueError(f"Must begin with {SQLITE_PREFIX} or {_POSTGRESQL_PREFIX}")
+    path = url.removeprefix(SQLITE_PREFIX)
+    if not path or path == ":memory:":
+        raise ValueError("Must name a file: each worker process opens the database by itself")
+    return f"{SQLITE_PREFIX}{_base_dir(info) / path}"
+
+
+def _check_privileges(privileges: bytes) -> bytes:
+    if len(privileges) not in {1, 3}:
+        raise ValueError("Must be 1 or 3 bytes long (GP 2.3.1 section 11.1.2)")
+    if not privileges[0] & _SECURITY_DOMAIN:
+        raise ValueError("Must have the security domain privilege (80 in the first byte)")
+    return privileges
+
+
+ResolvedPath = Annotated[Path, AfterValidator(_resolve_path)]
+Aid = Annotated[bytes, Field(min_length=5, max_length=16)]  # ISO/IEC 7816-5: RID of 5 bytes, PIX of up to 11
+Privileges = Annotated[bytes, AfterValidator(_check_privileges)]
+
+
+class PlatformRole(StrEnum):
+    """Which of the two platforms this installation is."""
+
+    ISSUER = "issuer"
+    PROVIDER = "provider"
+    BOTH = "both"
+
+
+class PlatformMode(StrEnum):
+    """Whether test keys and transient wrapping may be used."""
+
+    LAB = "lab"
+    PRODUCTION = "production"
+
+
+@dataclass(frozen=True, config=STRICT)
+class PlatformConfig:
+    """Who this installation is. `name` is part of every key derivation: another name means other keys, for ever."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+    role: PlatformRole
+    mode: PlatformMode
+
+
+@dataclass(frozen=True, config=STRICT)
+class DatabaseConfig:
+    """The database. `url` may hold a password, so it never shows in a repr."""
+
+    url: Annotated[str, AfterValidator(_resolve_url)] = field(repr=False)
+
+
+@dataclass(frozen=True, config=STRICT)
+class HsmConfig:
+    """The token. Exactly one of `pin_file` (mode 0600) and `pin_env` says where the PIN is: see `read_pin`.
+
+    `module`: the PKCS#11 library. `softhsm2_conf`: exported as SOFTHSM2_CONF before the library is loaded.
+    `allow_transient_plaintext`: the gate of DESIGN section 4, lab mode only. `call_timeout_s`: after it a call hangs.
+    """
+
+    module: ResolvedPath
+    token_label: Annotated[str, Field(min_length=1, max_length=32)]  # CK_TOKEN_INFO.label is 32 bytes
+    pin_file: ResolvedPath | None = None
+    pin_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = None
+    softhsm2_conf: ResolvedPath | None = None
+    allow_transient_plaintext: bool = False
+    call_timeout_s: Annotated[float, Field(gt=0, le=120, strict=False)] = 10.0
+
+
+@dataclass(frozen=True, config=STRICT)
+class ServerConfig:
+    """The API's listener: address, certificate files (PEM), and processes. Each worker opens the token by itself."""
+
+    host: Annotated[str, Field(min_length=1)]
+    port: Annotated[int, Field(ge=0, le=65535)]
+    certificate: ResolvedPath
+    private_key: ResolvedPath
+    client_ca: ResolvedPath
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    threads: Annotated[int, Field(ge=1, le=256)] = 8
+
+
+@dataclass(frozen=True, config=STRICT)
+class VisitsConfig:
+    """Limits of a card visit. SERAM lets an agent reconnect for 5 minutes: the default deadline."""
+
+    deadline_seconds: Annotated[int, Field(ge=10, le=3600)] = 300
+    max_reconciliations: Annotated[int, Field(ge=1, le=20)] = 3
+    delay_ms: Annotated[int, Field(ge=0, le=60_000)] = 0
+
+
+@dataclass(frozen=True, config=STRICT)
+class CardsConfig:
+    """How cards are handled. `take_over_isd`: replace the vendor's ISD keys at a card's first visit."""
+
+    profiles_dir: ResolvedPath
+    take_over_isd: bool = True
+
+
+@dataclass(frozen=True, config=STRICT)
+class KeysConfig:
+    """Policy of key sets. `cryptoperiod_days`: how long a set of each purpose lives.
+
+    `security`: the level a channel runs at; 01 C-MAC, 03 C-MAC and C-DECRYPTION, 1x with R-MAC, 33 with R-ENCRYPTION.
+    """
+
+    cryptoperiod_days: Mapping[DerivationPurpose, Annotated[int, Field(ge=1, le=3660)]]
+    security: Literal[0x01, 0x03, 0x11, 0x13, 0x33] = 0x03
+
+
+@dataclass(frozen=True, config=STRICT)
+class CatalogueEntry:
+    """An application that card users may apply for, and the security domain it needs.
+
+    `aid`, `ssd_aid`: 5-16 bytes. `privileges`: of the SSD, 1 or 3 bytes. `key_type`: of the SSD's key sets.
+    """
+
+    aid: Aid
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    ssd_aid: Aid
+    privileges: Privileges
+    managed_by: Literal["issuer"] = "issuer"
+    key_type: KeyType = KeyType.DES2
+
+
+@dataclass(frozen=True, config=STRICT)
+class Sections:
+    """The file as it is written: every section of TOML by its name."""
+
+    platform: PlatformConfig
+    database: DatabaseConfig
+    hsm: HsmConfig
+    server: ServerConfig
+    cards: CardsConfig
+    keys: KeysConfig
+    visits: VisitsConfig = field(default_factory=VisitsConfig)
+    applications: tuple[CatalogueEntry, ...] = ()
+    base_dir: str = "."
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration. `source`: the file it came from. `profiles`: card profiles by name."""
+
+    source: Path
+    platform: PlatformConfig
+    database: DatabaseConfig
+    hsm: HsmConfig
+    server: ServerConfig
+    visits: VisitsConfig
+    cards: CardsConfig
+    keys: KeysConfig
+    applications: tuple[CatalogueEntry, ...]
+    profiles: Mapping[str, CardProfile]

@@ -1,0 +1,51 @@
+# Set-up, tests, demonstration. Every target does the set-up it needs; what is done already is skipped.
+
+PYTHON := .venv/bin/python
+.DEFAULT_GOAL := help
+.PHONY: help setup packages venv tokens pcscd test demo check up down clean lock rehearse
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: tokens pcscd ## all set-up: Debian packages, .venv, SoftHSM2 token, pcscd with the virtual reader
+
+packages:
+	@setup/packages.sh
+
+venv: packages
+	@setup/venv.sh
+
+tokens: venv
+	@setup/tokens.sh
+
+pcscd: packages
+	@setup/pcscd.sh
+
+test: setup ## run all tests
+	@$(PYTHON) -m pytest
+
+demo: setup ## watch a card get its keys and have them replaced, through server, token, TLS and PC/SC
+	@$(PYTHON) -m demo.run
+
+check: setup ## format, lint, types, layers, tests: what a change must pass
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy
+	@.venv/bin/lint-imports
+	@$(PYTHON) -m pytest
+
+up: setup ## prepare an issuer's platform in var/ and serve it until Ctrl-C
+	@setup/up.sh
+
+down: ## stop the pcscd that the set-up started (one that ran before stays)
+	@setup/stop.sh
+
+clean: down ## remove all that the set-up made here: .venv, caches, and var/ with its tokens, keys and database
+	@rm -rf .venv .state var build kms.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+lock: ## resolve pyproject.toml into requirements.lock anew (needs uv)
+	@setup/lock.sh
+
+rehearse: ## make TARGET (default: test) from a clean clone of HEAD on a bare Debian 12 in a chroot (needs root)
+	@setup/rehearse.sh $(or $(TARGET),test)

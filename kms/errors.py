@@ -23,6 +23,8 @@ class Code(StrEnum):
     CARD_PROTOCOL = "card.protocol-violation"
     CARD_REFUSED = "card.refused"
     CRYPTOGRAM_MISMATCH = "card.cryptogram-mismatch"
+    CHALLENGE_MISMATCH = "card.challenge-mismatch"
+    RESPONSE_MAC_MISMATCH = "card.response-mac-mismatch"
     CARD_UNKNOWN = "card.unknown"
     CARD_QUARANTINED = "card.quarantined"
     # terminals and visits

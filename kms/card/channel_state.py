@@ -11,7 +11,7 @@ from kms.card.keys import KeySetRef
 
 
 class SecurityLevel(IntEnum):
-    """What EXTERNAL AUTHENTICATE asks for in P1 (GP 2.3.1 Table E-8; Amendment D Table 7-4), named by what it protects."""
+    """What EXTERNAL AUTHENTICATE asks for in P1 (GP 2.3.1 Table E-11; Amendment D Table 7-4), named by what it protects."""
 
     NONE = 0x00
     C_MAC = 0x01

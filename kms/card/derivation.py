@@ -50,7 +50,9 @@ def check_context(source: DerivedKeys) -> None:
     platform = source.platform
     # Printable ASCII alone: one name, one byte string; Unicode has several spellings of the same text.
     if not (1 <= len(platform) <= MAX_PLATFORM and platform.isascii() and platform.isprintable()):
-        raise KmsError(Code.INPUT_INVALID, f"the platform's name must be 1 to {MAX_PLATFORM} printable ASCII characters")
+        raise KmsError(
+            Code.INPUT_INVALID, f"the platform's name must be 1 to {MAX_PLATFORM} printable ASCII characters"
+        )
     if not 1 <= len(source.card_identity) <= 32:
         raise KmsError(Code.INPUT_INVALID, "a card identity must be 1 to 32 bytes")
     if not 5 <= len(source.aid) <= 16:

@@ -2,7 +2,18 @@
 
 from kms.card.derivation import derive_key
 from kms.card.diversification import derive_vendor_key
-from kms.card.keys import CipherMode, Diversification, KcvMethod, KeyHandle, KeyPort, KeyRole, KeySetRef, KeyType, KeyUse, VendorKeys
+from kms.card.keys import (
+    CipherMode,
+    Diversification,
+    KcvMethod,
+    KeyHandle,
+    KeyPort,
+    KeyRole,
+    KeySetRef,
+    KeyType,
+    KeyUse,
+    VendorKeys,
+)
 from kms.errors import Code, KmsError
 
 
@@ -16,7 +27,9 @@ def derive_static_key(keys: KeyPort, ref: KeySetRef, role: KeyRole, use: KeyUse)
         return derive_key(keys, source, role, ref.key_type, use)
     made = source.master.key_type if source.scheme is Diversification.NONE else KeyType.DES2
     if made is not ref.key_type:
-        raise KmsError(Code.INPUT_INVALID, f"the vendor master key makes {made} keys, not {ref.key_type}: mend the key set")
+        raise KmsError(
+            Code.INPUT_INVALID, f"the vendor master key makes {made} keys, not {ref.key_type}: mend the key set"
+        )
     return derive_vendor_key(keys, source, role, use)
 
 

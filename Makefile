@@ -47,5 +47,5 @@ clean: down ## remove all that the set-up made here: .venv, caches, and var/ wit
 lock: ## resolve pyproject.toml into requirements.lock anew (needs uv)
 	@setup/lock.sh
 
-rehearse: ## make TARGET (default: test) from a clean clone of HEAD on a bare Debian 12 in a chroot (needs root)
-	@setup/rehearse.sh $(or $(TARGET),test)
+rehearse: ## make TARGETS (default: test) from a clean clone of HEAD on a bare Debian 12 in a chroot (needs root)
+	@setup/rehearse.sh $(or $(TARGETS),test)

@@ -36,8 +36,8 @@ class SecureChannel(Protocol):
     def wrap(self, command: CommandApdu) -> CommandApdu:
         """Protect the next command as the security level asks; its Le stays.
 
-        Raises `card.apdu-invalid` for a class byte that cannot be protected or data that leaves no room for the MAC, and
-        `input.conflict` before EXTERNAL AUTHENTICATE.
+        Raises `card.apdu-invalid` for a class byte that cannot be protected or data that leaves no room for the MAC,
+        and `input.conflict` before EXTERNAL AUTHENTICATE.
         """
         ...
 
@@ -45,8 +45,8 @@ class SecureChannel(Protocol):
         """Check and strip the answer to the oldest unanswered command, EXTERNAL AUTHENTICATE's included.
 
         Without R-MAC the response comes back as it is: anybody can have written it. With R-MAC a wrong or missing one
-        raises `card.response-mac-mismatch`, and the channel is dead. A bare error status word is handed back though nothing
-        protects it: it is never evidence. An answer that no command waits for raises `input.conflict`.
+        raises `card.response-mac-mismatch`, and the channel is dead. A bare error status word is handed back though
+        nothing protects it: it is never evidence. An answer that no command waits for raises `input.conflict`.
         """
         ...
 
@@ -72,7 +72,8 @@ def check_card_cryptogram(keys: KeyPort, ref: KeySetRef, handshake: Handshake, p
     """Check that the card holds the key set: off-line, without spending an authentication attempt.
 
     Raises `card.cryptogram-mismatch` when the card answered under other keys. Where the protocol option makes the card
-    challenge predictable it is checked too: `card.challenge-mismatch` means that ENC agrees and MAC or the AID does not.
+    challenge predictable it is checked too: `card.challenge-mismatch` means that ENC agrees and the MAC key or the AID
+    does not.
     """
     check_protocol(parameters.scp)
     scp02.check_card_cryptogram(keys, ref, handshake, parameters)

@@ -11,7 +11,7 @@ from kms.card.keys import KeySetRef
 
 
 class SecurityLevel(IntEnum):
-    """What EXTERNAL AUTHENTICATE asks for in P1 (GP 2.3.1 Table E-11; Amendment D Table 7-4), named by what it protects."""
+    """What EXTERNAL AUTHENTICATE asks for in P1, named by what is protected (GP 2.3.1 Table E-11; Amendment D)."""
 
     NONE = 0x00
     C_MAC = 0x01
@@ -47,9 +47,9 @@ class Handshake:
     """INITIALIZE UPDATE and the card's answer. Nothing in it is authentic before `check_card_cryptogram`.
 
     The cryptogram covers the challenges and, in SCP02, the counter; never `kdd` and `kvn`, which a terminal can forge.
-    `host_challenge`: 8 bytes (SCP03 S16: 16). `kdd`: key diversification data, 10 bytes. `scp`: 2 or 3. `i`: as the card
-    says in SCP03, None in SCP02, whose answer has no such field. `sequence_counter`: of the key set (SCP03 with random
-    challenges has none: 0). `card_challenge`: SCP02 6 bytes, SCP03 8 or 16. `card_cryptogram`: 8 bytes (S16: 16).
+    `host_challenge`: 8 bytes (SCP03 S16: 16). `kdd`: key diversification data, 10 bytes. `scp`: 2 or 3. `i`: as the
+    card says in SCP03, None in SCP02, whose answer has no such field. `sequence_counter`: of the key set (SCP03 with
+    random challenges has none: 0). `card_challenge`: 6 bytes, SCP03 8 or 16. `card_cryptogram`: 8 bytes (S16: 16).
     """
 
     host_challenge: bytes
@@ -77,10 +77,10 @@ class ChannelState:
     """Where a channel stands: with the key port of any later scope it goes on as if it had never stopped.
 
     `mac_chaining`: the last C-MAC (SCP02: 8 bytes; SCP03: the 16-byte chaining value), empty before EXTERNAL
-    AUTHENTICATE. `r_mac_chaining`: the last R-MAC (SCP02; empty without R-MAC). `commands`: how many were built, EXTERNAL
-    AUTHENTICATE included. `unanswered`: only at levels with R-MAC, oldest first, what verifying the answer to each command
-    takes: in SCP02 the stripped command (its keys are wrapped already), empty for EXTERNAL AUTHENTICATE; in SCP03 the
-    chaining value and counter of the command.
+    AUTHENTICATE. `r_mac_chaining`: the last R-MAC (SCP02; empty without R-MAC). `commands`: how many were built,
+    EXTERNAL AUTHENTICATE included. `unanswered`: only at levels with R-MAC, oldest first, what verifying the answer to
+    each command takes: in SCP02 the stripped command (its keys are wrapped already), empty for EXTERNAL AUTHENTICATE;
+    in SCP03 the chaining value and counter of the command.
     """
 
     handshake: Handshake

@@ -34,7 +34,7 @@ def derive_static_key(keys: KeyPort, ref: KeySetRef, role: KeyRole, use: KeyUse)
 
 
 def compute_kcv(keys: KeyPort, handle: KeyHandle, method: KcvMethod) -> bytes:
-    """Compute a key check value: 3 bytes, or 5 by `AES_CMAC`. Raises `input.invalid` when the method is not the key's."""
+    """Compute a check value: 3 bytes, or 5 by `AES_CMAC`. Raises `input.invalid` when the method is not the key's."""
     if handle.key_type.is_aes == (method is KcvMethod.DES_ZERO):
         raise KmsError(Code.INPUT_INVALID, f"check value method {method} does not fit a key of type {handle.key_type}")
     if method is KcvMethod.DES_ZERO:

@@ -1,7 +1,7 @@
 """SCP02 with explicit initiation and ICV encryption: options i=15 and 55, and with R-MAC i=35 and 75.
 
-Rules (GP 2.3.1 appendix E): three keys, C-MAC on the modified APDU, first ICV zero. The state is a frozen value that each
-command and answer replaces; programs reach this module through `kms.card.channel` alone.
+Rules (GP 2.3.1 appendix E): three keys, C-MAC on the modified APDU, first ICV zero. The state is a frozen value that
+each command and answer replaces; programs reach this module through `kms.card.channel` alone.
 """
 
 import hmac
@@ -10,7 +10,7 @@ from dataclasses import replace
 from kms.card.apdu import CommandApdu, ResponseApdu
 from kms.card.channel_state import ChannelParameters, ChannelState, Handshake, SecurityLevel
 from kms.card.keys import KeyHandle, KeyPort, KeySetRef
-from kms.card.scp02_keys import BLOCK, Scp02Keys, pad
+from kms.card.scp02_keys import Scp02Keys, pad
 from kms.errors import Code, KmsError
 
 RESPONSE_LENGTH = 28
@@ -186,7 +186,7 @@ def check_equal_cryptogram(expected: bytes, handshake: Handshake) -> None:
 
 
 def check_card_challenge(session: Scp02Keys, handshake: Handshake, parameters: ChannelParameters) -> None:
-    """Where i has bit 40: refuse a card challenge that is not the MAC of the AID (GP 2.3.1 section E.4.2.3; ADR 0012)."""
+    """Where i has bit 40: refuse a card challenge that is not the AID's MAC (GP 2.3.1 section E.4.2.3; ADR 0012)."""
     if not parameters.i & I_KNOWN_CHALLENGE:
         return
     if not hmac.compare_digest(session.mac_command(parameters.aid)[:6], handshake.card_challenge):
@@ -216,7 +216,7 @@ def build_mac_input(command: CommandApdu) -> bytes:
 
 
 def build_stripped_command(command: CommandApdu) -> bytes:
-    """Build what an R-MAC covers of its command: no MAC, no secure messaging bit, channel 0, Lc always, no Le (E.4.5)."""
+    """Build what an R-MAC covers of a command: no MAC, no secure messaging bit, channel 0, Lc always, no Le (E.4.5)."""
     cla = command.cla & ~CHANNEL_BITS
     return bytes([cla, command.ins, command.p1, command.p2, len(command.data)]) + command.data
 

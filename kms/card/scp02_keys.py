@@ -1,8 +1,8 @@
 """SCP02 session keys and what they compute, all inside the HSM (GP 2.3.1 appendix E.4).
 
 Rules: a key is derived when first needed and never leaves the token. Each call of the key port may cost a millisecond,
-so values that one call can give are had by one: a MAC is two calls (CBC over all blocks but the last by single DES, then
-triple DES over the last), the encryption of its ICV included; both cryptograms are one.
+so values that one call can give are had by one: a MAC is two calls (CBC over all blocks but the last by single DES,
+then triple DES over the last), the encryption of its ICV included; both cryptograms are one.
 """
 
 from functools import cached_property
@@ -34,9 +34,9 @@ class Scp02Keys:
     def mac_both_cryptograms(self, card_data: bytes, card_cryptogram: bytes, host_data: bytes) -> tuple[bytes, bytes]:
         """Compute the card cryptogram and, if the given one equals it, the host cryptogram; 8 bytes each, in one call.
 
-        The CBC chain runs on from the card's data into the host's. The given card cryptogram, mixed into the host's first
-        block, takes the chain's value out again, so the host's MAC starts as from an IV of zero. If the given one is wrong
-        the second value means nothing: compare first.
+        The CBC chain runs on from the card's data into the host's. The given card cryptogram, mixed into the host's
+        first block, takes the chain's value out again, so the host's MAC starts as from an IV of zero. If the given one
+        is wrong the second value means nothing: compare first.
         """
         first = xor(host_data[:BLOCK], card_cryptogram)
         blocks = self._keys.encrypt(self._s_enc, CipherMode.CBC, card_data + first + host_data[BLOCK:])
@@ -49,8 +49,8 @@ class Scp02Keys:
     def mac_command(self, data: bytes, previous_mac: bytes = b"") -> bytes:
         """Compute a C-MAC of unpadded data, 8 bytes. `previous_mac`: empty for an ICV of zero.
 
-        The ICV is the previous C-MAC under single DES (i bit 10, GP 2.3.1 section E.3.4): as the first block of a CBC chain
-        from zero it is encrypted on the way, without a call of its own.
+        The ICV is the previous C-MAC under single DES (i bit 10, GP 2.3.1 section E.3.4): as the first block of a CBC
+        chain from zero it is encrypted on the way, without a call of its own.
         """
         return self._mac(self._c_mac, self._c_mac_des, previous_mac + pad(data), bytes(BLOCK))
 
@@ -103,8 +103,8 @@ class Scp02Keys:
         return self._keys.derive_des(static, CipherMode.CBC, data, KeyType.DES2, use)
 
     def _derive_single_des(self, constant: bytes) -> KeyHandle:
-        # Single DES with K is triple DES with K|K|K, and K, the left half of the session key, is the first CBC block: ECB
-        # over that block three times makes exactly this key, with no single DES and no key outside the token.
+        # Single DES with K is triple DES with K|K|K, and K, the left half of the session key, is the first CBC block:
+        # ECB over that block three times makes exactly this key, with no single DES and no key outside the token.
         block = constant + self._counter + bytes(4)
         return self._keys.derive_des(self._static_mac, CipherMode.ECB, block * 3, KeyType.DES3, KeyUse.ENCRYPT)
 

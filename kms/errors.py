@@ -17,6 +17,10 @@ class Code(StrEnum):
     INPUT_INVALID = "input.invalid"
     NOT_FOUND = "input.not-found"
     CONFLICT = "input.conflict"
+    # HTTP
+    METHOD_NOT_ALLOWED = "http.method-not-allowed"
+    BODY_TOO_LARGE = "http.body-too-large"
+    MEDIA_TYPE = "http.media-type"
     # cards
     TLV_INVALID = "card.tlv-invalid"
     APDU_INVALID = "card.apdu-invalid"
@@ -32,6 +36,7 @@ class Code(StrEnum):
     TERMINAL_REFUSED = "terminal.refused"
     SESSION_UNKNOWN = "visit.session-unknown"
     VISIT_CONFLICT = "visit.conflict"
+    PROPOSAL_REFUSED = "visit.proposal-refused"
     # keys and HSM
     KEY_STATE = "key.state"
     KEY_MISSING = "key.missing"
@@ -46,6 +51,9 @@ class Code(StrEnum):
     # database
     DATABASE_UNAVAILABLE = "database.unavailable"
     DATABASE_SCHEMA = "database.schema"
+    # the platform as a whole
+    NOT_READY = "platform.not-ready"
+    INTERNAL = "platform.internal"
 
 
 @dataclass(frozen=True)

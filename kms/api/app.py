@@ -1,0 +1,50 @@
+"""The API as one Flask application.
+
+Rules: it is given its services and keeps no state of its own, so any worker can take any request.
+"""
+
+from apiflask import APIFlask
+from flask import Flask, Response, request
+
+from kms.api.applications import build_applications
+from kms.api.health import build_health
+from kms.api.logs import log_requests
+from kms.api.openapi import describe_problems
+from kms.api.problems import build_http_problem, build_problem, build_unexpected
+from kms.api.seram import build_seram
+from kms.api.services import ApiPlatform
+from kms.api.strict_json import MAX_BODY, StrictJsonProvider, check_media_type
+from kms.api.terminals import CertificateSource, read_peer_certificate, require_terminal
+from kms.errors import KmsError
+
+
+def create_api(platform: ApiPlatform, certificate_source: CertificateSource = read_peer_certificate) -> Flask:
+    """Build the API over the platform's services. `certificate_source` is another only where no gunicorn is."""
+    app = APIFlask("kms.api", title="Key-management server", version="1", docs_path=None, spec_path="/openapi.json")
+    app.json = StrictJsonProvider(app)
+    app.config.update(
+        MAX_CONTENT_LENGTH=MAX_BODY,
+        OPENAPI_VERSION="3.1.0",
+        VALIDATION_ERROR_STATUS_CODE=400,
+        # Every operation names its problems itself.
+        AUTO_VALIDATION_ERROR_RESPONSE=False,
+        AUTO_404_RESPONSE=False,
+        AUTO_AUTH_ERROR_RESPONSE=False,
+    )
+    # Order matters: the log sees also what authentication refuses, and nobody unknown learns what we parse.
+    log_requests(app)
+    require_terminal(app, platform.terminals, certificate_source)
+    app.before_request(lambda: check_media_type(request))
+    app.after_request(_forbid_caching)
+    app.register_error_handler(KmsError, build_problem)
+    app.register_error_handler(Exception, build_unexpected)
+    app.error_processor(build_http_problem)
+    for blueprint in (build_health(platform), build_applications(platform), build_seram(platform)):
+        app.register_blueprint(blueprint)
+    describe_problems(app)
+    return app
+
+
+def _forbid_caching(answer: Response) -> Response:
+    answer.headers["Cache-Control"] = "no-store"  # RFC 9111 section 5.2.2.5
+    return answer

@@ -1,0 +1,94 @@
+"""What the API needs of the platform: the use cases it calls, and nothing of how they are built."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from kms.domain.orders import Order, Report
+from kms.domain.pending import PendingCard
+from kms.domain.visits import Terminal
+
+
+class AppliedFor(Protocol):
+    """The answer to an application. `session_id`: of the visit to come; `state`: of the application."""
+
+    @property
+    def session_id(self) -> str:
+        """SERAM's sessionId of the visit to come."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """State of the application."""
+        ...
+
+
+class VisitService(Protocol):
+    """Card visits (DESIGN section 3)."""
+
+    def handshake(self, terminal: Terminal, session_id: str, identities: Sequence[bytes]) -> bytes:
+        """Open or resume a visit for one of the cards; its identity.
+
+        Raises `visit.session-unknown`, `card.unknown`, `card.quarantined`, `terminal.refused`.
+        """
+        ...
+
+    def report(self, terminal: Terminal, session_id: str, report: Report) -> Order:
+        """Take a Report, give the next Order. Raises `visit.session-unknown`, `visit.conflict`, `terminal.refused`."""
+        ...
+
+
+class ApplicationService(Protocol):
+    """Applications for applications, and what waits for cards."""
+
+    def apply(self, terminal: Terminal, card_identity: bytes, application_aid: bytes) -> AppliedFor:
+        """Record a card user's application. Raises `card.unknown`, `card.quarantined`, `input.not-found`."""
+        ...
+
+    def pending(self, terminal: Terminal, identity: bytes | None, limit: int, offset: int) -> Sequence[PendingCard]:
+        """Find the cards with open updates, all or one."""
+        ...
+
+
+class TerminalService(Protocol):
+    """Enrolled terminals."""
+
+    def authenticate(self, fingerprint: bytes) -> Terminal:
+        """Get the terminal of a certificate. Raises `terminal.unknown`, `terminal.refused`."""
+        ...
+
+
+class Checked(Protocol):
+    """A part the platform cannot work without."""
+
+    def check(self) -> None:
+        """Raise a `KmsError` unless it works; never waits."""
+        ...
+
+
+class ApiPlatform(Protocol):
+    """The platform as the API sees it."""
+
+    @property
+    def visits(self) -> VisitService:
+        """Card visits."""
+        ...
+
+    @property
+    def applications(self) -> ApplicationService:
+        """Applications and pending work."""
+        ...
+
+    @property
+    def terminals(self) -> TerminalService:
+        """Enrolled terminals."""
+        ...
+
+    @property
+    def store(self) -> Checked:
+        """The database."""
+        ...
+
+    @property
+    def vault(self) -> Checked:
+        """The HSM."""
+        ...

@@ -14,8 +14,20 @@ from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 
-from kms.card.keys import CipherMode, KcvMethod, KeyHandle, KeyType, KeyUse, MasterRef
+from kms.card.keys import (
+    CipherMode,
+    Diversification,
+    KcvMethod,
+    KeyHandle,
+    KeySetRef,
+    KeyType,
+    KeyUse,
+    MasterRef,
+    VendorKeys,
+)
 from kms.errors import Code, KmsError
+
+RECORDED_MASTER = bytes.fromhex("00112233445566778899AABBCCDDEEFF")
 
 
 @dataclass(frozen=True)
@@ -97,6 +109,10 @@ class SoftwareKeys:
         payload = self._own(key, KeyUse.PAYLOAD)
         return run(self._own(wrapping, KeyUse.WRAP), mode, payload.value, None, encrypt=True)
 
+    def load(self, value: bytes, key_type: KeyType, use: KeyUse) -> SoftwareKey:
+        """Give a key with a known value, for recorded exchanges; no call of the port."""
+        return SoftwareKey(key_type, use, value, self)
+
     def _count(self, call: str) -> None:
         if self._closed:
             raise KmsError(Code.HSM_UNAVAILABLE, "the key scope is closed: open a new one")
@@ -108,6 +124,28 @@ class SoftwareKeys:
         if key.use not in uses:
             raise refused(f"a key for {key.use} cannot be used for {' or '.join(uses)}")
         return key
+
+
+class RecordedKeys(SoftwareKeys):
+    """A scope for a recorded exchange: what is diversified from its master comes out as the recorded static keys.
+
+    `static_keys`: by key identifier. `ref` names the key set to open channels with.
+    """
+
+    def __init__(self, static_keys: Mapping[int, bytes], kvn: int, kdd: bytes) -> None:
+        super().__init__({RECORDED_MASTER: RECORDED_MASTER})
+        self._static_keys = static_keys
+        master = software_master(RECORDED_MASTER, RECORDED_MASTER, KeyType.DES2)
+        self.ref = KeySetRef(kvn, KeyType.DES2, VendorKeys(master, Diversification.EMV_CPS_1_1, kdd))
+
+    def derive_des(
+        self, parent: KeyHandle, mode: CipherMode, data: bytes, key_type: KeyType, use: KeyUse
+    ) -> SoftwareKey:
+        made = super().derive_des(parent, mode, data, key_type, use)
+        if self._own(parent, KeyUse.DERIVE).value != RECORDED_MASTER:
+            return made
+        # Diversification data ends with the key identifier (EMV CPS 1.1).
+        return self.load(self._static_keys[data[-1]], key_type, use)
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """The terminal's memory of the visit under way: one append-only file, on disk before anything happens that it tells of.
 
-Rules: an Order is on disk before its first command reaches the card, the responses before they are reported, so that no
-crash repeats a command or loses an answer. A line is a CRC-32 and a JSON object; the first damaged line and all after it
-are dropped, with a warning (a torn last line is what a power cut leaves). The file is erased when the visit is over, has
-mode 0600 and one writer at a time. It holds what went over the untrusted wire, hence no secret.
+Rules: an Order is on disk before its first command reaches the card, the responses before they are reported, so that
+no crash repeats a command or loses an answer. A line is a CRC-32 and a JSON object; the first damaged line and all
+after it are dropped, with a warning (a torn last line is what a power cut leaves). The file is erased when the visit is
+over, has mode 0600 and one writer at a time. It holds what went over the untrusted wire, hence no secret.
 """
 
 import fcntl
@@ -63,7 +63,7 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *raised: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:
@@ -142,10 +142,8 @@ class Journal:
         if sound < len(content):
             os.ftruncate(self._fd, sound)
             os.fsync(self._fd)
-            self.warnings = (
-                f"The journal {self.path} was damaged after byte {sound} (a power cut does that); the damaged end was"
-                " dropped, and the server will look at the card before it goes on.",
-            )
+            dropped = f"The journal {self.path} was damaged after byte {sound} (a power cut does that)."
+            self.warnings = (f"{dropped} The damaged end was dropped; the server will look at the card first.",)
 
     def _failed(self, error: OSError) -> TerminalError:
         return TerminalError(

@@ -1,9 +1,9 @@
 """A visit's loop: take an Order, journal it, send its commands to the card, journal the responses, report, repeat.
 
 Rules: the relay understands no command. Every command of an SE RAM Command is sent in order, whatever the one before
-answered; no command is ever sent twice. Once the card is gone nothing more is sent, missing responses are empty and the
-status is UNAVAILABLE_SE. `observer` hears every boundary by name before the relay crosses it: raising from it stops the
-visit there, as a crash would.
+answered; no command is ever sent twice. Once the card or its reader is gone nothing more is sent, missing responses are
+empty and the status is UNAVAILABLE_SE. `observer` hears every boundary by name before the relay crosses it: raising from
+it stops the visit there, as a crash would.
 """
 
 import time
@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from terminal import seram
 from terminal.card import Card
-from terminal.errors import TerminalCode, TerminalError
+from terminal.errors import TerminalCode, TerminalError, card_gone
+from terminal.instructions import find_name
 from terminal.journal import Journal
 from terminal.seram import AgentStatus, NotificationCommand, Order, Report, SeRamCommand, StopCommand
 from terminal.transport import Transport
@@ -31,14 +32,18 @@ BOUNDARIES = (
     "journal-erased",
 )
 
+# After these the server takes nothing more for the visit, or nothing that can be understood comes: going on with it
+# would stop the terminal for ever. The server brings the card to a proven state in its next visit.
+_END_OF_VISIT = (TerminalCode.SESSION_OVER, TerminalCode.SERVER_REFUSED, TerminalCode.SERVER_PROTOCOL)
+
 Observer = Callable[[str], None]
 
 
 class Listener:
     """Hears what a visit does, for people and machines; the default hears nothing."""
 
-    def on_apdu(self, number: int, command: bytes, response: bytes) -> None:
-        """Hear that command `number` was answered; an empty response: the card is gone."""
+    def on_apdu(self, number: int, name: str, status: str) -> None:
+        """Hear of a command's answer: its name, and the status word in hex, which is empty when the card is gone."""
 
     def on_notification(self, text: str) -> None:
         """Hear a text of the server for the terminal's user."""
@@ -49,14 +54,17 @@ class Listener:
 
 @dataclass(frozen=True)
 class VisitSummary:
-    """What a visit took. `commands`: APDUs sent; `requests`: HTTP requests; `card_lost`: the card left during it."""
+    """What a visit took. `commands`: APDUs sent; `requests`: HTTP requests.
+
+    `card_error`: why the card could not answer every command, None when it did.
+    """
 
     session_id: str
     card_identity: bytes
     commands: int
     requests: int
     seconds: float
-    card_lost: bool
+    card_error: TerminalError | None
     resumed: bool
     notifications: tuple[str, ...]
 
@@ -73,7 +81,7 @@ class Relay:
     monotonic: Callable[[], float] = time.monotonic
 
     def run_visit(self, session_id: str, card: Card, card_identity: bytes) -> VisitSummary:
-        """Run a visit from its handshake to its Stop; raises `server.*`, `journal.*`, and `reader.*` from the card."""
+        """Run a visit from its handshake to its Stop; raises `server.*` and `journal.*`."""
         return _Visit(self, session_id, card, card_identity, resumed=False).run()
 
     def resume_visit(self, card: Card) -> VisitSummary:
@@ -95,7 +103,7 @@ class _Visit:
         self._card_identity = card_identity
         self._resumed = resumed
         self._commands = 0
-        self._card_lost = False
+        self._card_error: TerminalError | None = None
         self._notifications: list[str] = []
 
     def run(self) -> VisitSummary:
@@ -104,8 +112,8 @@ class _Visit:
         try:
             self._loop()
         except TerminalError as error:
-            if error.code in (TerminalCode.SESSION_OVER, TerminalCode.SERVER_REFUSED):
-                relay.journal.erase()  # the server takes nothing more for this visit: repeating it would never end
+            if error.code in _END_OF_VISIT:
+                relay.journal.erase()
             raise
         return VisitSummary(
             session_id=self._session_id,
@@ -113,7 +121,7 @@ class _Visit:
             commands=self._commands,
             requests=relay.transport.requests - requests_before,
             seconds=relay.monotonic() - began,
-            card_lost=self._card_lost,
+            card_error=self._card_error,
             resumed=self._resumed,
             notifications=tuple(self._notifications),
         )
@@ -175,18 +183,18 @@ class _Visit:
                     self._relay.listener.on_notification(text)
                 case SeRamCommand(apdus):
                     responses.append(tuple(b"" if wrong_card else self._send(apdu) for apdu in apdus))
-                    executed += not (wrong_card or self._card_lost)
+                    executed += not (wrong_card or self._card_error)
                 case _:
                     continue
         if responses and wrong_card:
             return Report(AgentStatus.UNAVAILABLE_SE, 0, tuple(responses), "the Order names another secure element")
-        if responses and self._card_lost:
-            return Report(AgentStatus.UNAVAILABLE_SE, executed, tuple(responses), "the card was removed")
+        if responses and self._card_error:
+            return Report(AgentStatus.UNAVAILABLE_SE, executed, tuple(responses), self._card_error.problem)
         return Report(AgentStatus.PROCESSED, executed, tuple(responses))
 
     def _send(self, apdu: bytes) -> bytes:
-        """Send one command; empty bytes when the card is gone."""
-        if self._card_lost:
+        """Send one command; empty bytes when the card is gone, or its reader."""
+        if self._card_error:
             return b""
         relay = self._relay
         number = self._commands + 1
@@ -194,11 +202,10 @@ class _Visit:
         try:
             response = self._card.transmit(apdu)
         except TerminalError as error:
-            if error.code is not TerminalCode.CARD_GONE:
-                raise
-            response = b""
-        self._card_lost = len(response) < 2  # a response has at least its status word (ISO/IEC 7816-4 section 5.6)
+            self._card_error, response = error, b""
+        if not self._card_error and len(response) < 2:  # no status word: no response (ISO/IEC 7816-4 section 5.1)
+            self._card_error, response = card_gone(), b""
         self._commands = number
         relay.observer(f"after-apdu {number}")
-        relay.listener.on_apdu(number, apdu, response)
-        return b"" if self._card_lost else response
+        relay.listener.on_apdu(number, find_name(apdu), "" if self._card_error else response[-2:].hex().upper())
+        return response

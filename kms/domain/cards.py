@@ -20,6 +20,7 @@ class Card:
     """An enrolled card. `identity`: IIN | CIN, or the CPLC fields of its profile, fixed for ever. `kdd`: 10 bytes.
 
     `scp`: 2 or 3; `scp_i`: the "i" parameter. `profile`: name of a card profile in config/card_profiles.
+    `version`: counted up by every step of a visit (see `CardRepository.claim`).
     """
 
     id: str
@@ -32,6 +33,7 @@ class Card:
     state: CardState
     enrolled_at: datetime
     quarantine_reason: str = ""
+    version: int = 0
 
 
 class DomainKind(StrEnum):
@@ -44,8 +46,9 @@ class DomainKind(StrEnum):
 class DomainState(StrEnum):
     """Where a security domain stands on its card, as far as this platform knows."""
 
-    PLANNED = "PLANNED"  # an SSD that is not known to be on the card yet
-    KEYED = "KEYED"  # holds a proved key set of its own
+    PLANNED = "PLANNED"  # an SSD of which nothing was sent to the card yet
+    CREATING = "CREATING"  # an INSTALL or initial keys may have reached the card
+    KEYED = "KEYED"  # holds a proved operative key set (an ISD: its vendor's or the issuer's)
     DELETED = "DELETED"
 
 

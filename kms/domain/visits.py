@@ -20,8 +20,9 @@ class Visit:
 
     `session_id`: SERAM's sessionId. `order_number`: of the last Order built (0: none). `order`: that Order's commands as
     JSON, erased when the visit ends. `program`: the running program's state as JSON (None between programs).
-    `report_digest`: SHA-256 of the last accepted Report. `version`: counts every change (optimistic lock).
-    `reconciliations`: how often this visit had to start over with Reconcile.
+    `report_digest`: SHA-256 of the last accepted Report's answers. `reconciliations`: how often this visit had to start
+    over. `mismatches`: card cryptograms that fitted no known key set. `requests`: the handshake and Reports served.
+    `events`: lines in its journal.
     """
 
     id: str
@@ -31,14 +32,15 @@ class Visit:
     state: VisitState
     opened_at: datetime
     deadline: datetime
-    version: int = 0
     order_number: int = 0
     order: str | None = None
     program: str | None = None
     update_id: str | None = None
     report_digest: bytes = b""
     reconciliations: int = 0
+    mismatches: int = 0
     commands_sent: int = 0
+    events: int = 0
     requests: int = 0
     result: str = ""
     ended_at: datetime | None = None

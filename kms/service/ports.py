@@ -35,16 +35,33 @@ class Repository(Protocol[T]):
 class CardRepository(Repository[Card], Protocol):
     def find_by_identity(self, identity: bytes) -> Card | None: ...
     def find_by_identities(self, identities: Sequence[bytes]) -> Sequence[Card]: ...
+    def claim(self, card: Card) -> None:
+        """Count up the card's version where the stored one is `card.version`, in one statement; else `visit.conflict`.
+
+        Every step of a visit claims its card, so that what two visits write about one card never mixes.
+        """
+        ...
 
 
 class SecurityDomainRepository(Repository[SecurityDomain], Protocol):
     def find_by_aid(self, card_id: str, aid: bytes) -> SecurityDomain | None: ...
     def list_for_card(self, card_id: str) -> Sequence[SecurityDomain]: ...
+    def list_for_cards(self, card_ids: Sequence[str]) -> Sequence[SecurityDomain]:
+        """The security domains of all these cards, in no order (enrolment reads a batch of cards at once)."""
+        ...
 
 
 class KeySetRepository(Repository[KeySet], Protocol):
     def list_for_domain(self, security_domain_id: str) -> Sequence[KeySet]:
         """All key sets of a security domain, oldest first."""
+        ...
+
+    def list_for_domains(self, security_domain_ids: Sequence[str]) -> Sequence[KeySet]:
+        """The key sets of all these security domains, in no order."""
+        ...
+
+    def list_for_card(self, card_id: str) -> Sequence[KeySet]:
+        """All key sets of a card's security domains, oldest first, in one statement."""
         ...
 
 
@@ -58,13 +75,16 @@ class KeyUpdateRepository(Repository[KeyUpdate], Protocol):
 
 class ApplicationRepository(Repository[Application], Protocol):
     def find_by_aid(self, card_id: str, aid: bytes) -> Application | None: ...
+    def list_for_card(self, card_id: str) -> Sequence[Application]: ...
 
 
 class VisitRepository(Repository[Visit], Protocol):
     def find_by_session(self, session_id: str) -> Visit | None: ...
     def list_open_for_card(self, card_id: str) -> Sequence[Visit]: ...
-    def save_next(self, visit: Visit) -> None:
-        """Write `visit` where the stored version is `visit.version`, and count it up; else `visit.conflict`."""
+    def list_mismatched(
+        self, *, since: datetime, card_id: str | None = None, terminal_id: str | None = None
+    ) -> Sequence[Visit]:
+        """Visits opened since then, of a card or at a terminal, in which a card cryptogram fitted no known key set."""
         ...
 
     def add_event(self, event: VisitEvent) -> None: ...

@@ -17,6 +17,7 @@ targets=$*
 keep_in=${REHEARSE_DIR:-${TMPDIR:-/tmp}/kms-rehearsal}
 archive=$keep_in/bookworm.tar
 bundle=/etc/ssl/certs/ca-certificates.crt
+inside=/srv
 
 [ "$(id -u)" = 0 ] || fail "a rehearsal needs root (chroot, mount): sudo -E make rehearse"
 for program in mmdebstrap:mmdebstrap ip:iproute2 unshare:util-linux git:git; do
@@ -41,7 +42,7 @@ trap 'exit 130' INT TERM
 tar -xf "$archive" -C "$root"
 cp "${SSL_CERT_FILE:-$bundle}" "$root$bundle"
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
-git clone --quiet --no-hardlinks . "$root/root/kms"
+git clone --quiet --no-hardlinks . "$root$inside/kms"
 say "rehearsing make $targets at $(git rev-parse --short HEAD) in $root"
 
 set -- env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 PIP_CERT="$bundle"
@@ -63,7 +64,7 @@ inner='
 '
 
 began=$(date +%s)
-unshare --mount --pid --fork --kill-child sh -euc "$inner" sh "$root" "$@" make --no-print-directory -C /root/kms tokens
+unshare --mount --pid --fork --kill-child sh -euc "$inner" sh "$root" "$@" make --no-print-directory -C "$inside/kms" tokens
 say "set-up with network: $(($(date +%s) - began)) s"
 
 # All targets in one namespace: what `make up` or a first `make demo` leaves running is there for the next.
@@ -71,9 +72,9 @@ say "set-up with network: $(($(date +%s) - began)) s"
 each='
     for target in $0; do
         began=$(date +%s)
-        make --no-print-directory -C /root/kms "$target"
+        make --no-print-directory "$target"
         echo "setup: make $target: $(($(date +%s) - began)) s"
     done
 '
-unshare --mount --pid --fork --kill-child --net sh -euc "ip link set lo up; $inner" sh "$root" "$@" sh -euc "$each" "$targets"
+unshare --mount --pid --fork --kill-child --net sh -euc "ip link set lo up; $inner" sh "$root" "$@" sh -euc "cd $inside/kms; $each" "$targets"
 say "rehearsed: $targets"

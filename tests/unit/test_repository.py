@@ -1,0 +1,155 @@
+"""What holds for the repository as a whole: sizes, tests for modules, documents that list what there is."""
+
+import ast
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from kms.errors import Code
+
+ROOT = Path(__file__).resolve().parents[2]
+MAX_LINES = 500
+
+# Modules without a test file of their name, each with the reason.
+NO_OWN_TEST: dict[str, str] = {
+    "kms/card/keys.py": "value types and a port; every test of the core uses them",
+    "kms/service/ports.py": "protocols only; tests/contract holds the implementations to them",
+}
+
+
+def repository_files() -> list[Path]:
+    """All files that are tracked or would be."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607 - git from PATH
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    paths = (ROOT / name for name in listed.stdout.decode().split("\0") if name)
+    return [path for path in paths if path.is_file()]
+
+
+def python_files(*folders: str) -> list[Path]:
+    return [path for path in repository_files() if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in folders]
+
+
+def is_only_docstring(path: Path) -> bool:
+    """Whether a module holds nothing but its docstring."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body)
+
+
+def own_test(module: str) -> Path:
+    """Where the test file of a module is: kms/card/tlv.py has tests/unit/card/test_tlv.py."""
+    parts = Path(module).parts
+    folders = parts[1:-1] if parts[0] == "kms" else parts[:-1]
+    return ROOT.joinpath("tests", "unit", *folders, f"test_{parts[-1]}")
+
+
+def first_column(document: str) -> set[str]:
+    """The names in backquotes that begin the table rows of a document."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return set(re.findall(r"^\| `([^`]+)` \|", text, flags=re.MULTILINE))
+
+
+def requirement_names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[\[<>=!~; ]", requirement)[0] for requirement in requirements}
+
+
+def test_no_module_is_over_500_lines() -> None:
+    lines = {
+        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in repository_files()
+        if path.suffix == ".py"
+    }
+    assert {name: count for name, count in lines.items() if count > MAX_LINES} == {}
+
+
+def test_every_module_has_its_test_file() -> None:
+    modules = {
+        str(path.relative_to(ROOT))
+        for path in python_files("kms", "terminal")
+        if path.name != "__main__.py" and not is_only_docstring(path)
+    }
+    modules = {name for name in modules if not name.endswith("__init__.py")}
+    missing = {name for name in modules if not own_test(name).exists()} - NO_OWN_TEST.keys()
+    assert sorted(missing) == []
+
+
+def test_the_list_of_modules_without_test_is_true() -> None:
+    needless = [name for name in NO_OWN_TEST if not (ROOT / name).exists() or own_test(name).exists()]
+    assert needless == []
+
+
+def test_the_core_asks_no_clock() -> None:
+    """Time is an input of the core. import-linter keeps `time` out; `datetime` is needed for its types."""
+    asked = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in python_files("kms")
+        if path.relative_to(ROOT).parts[1] in {"card", "domain"}
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in {"now", "utcnow", "today"}
+    ]
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        re.escape(str(ROOT)) + r"\b",
+        r"/home/[a-z]",
+        r"/Users/[a-z]",
+        r"pypi\.org/simple|files\.pythonhosted\.org",
+        r"--(extra-)?index-url|--find-links",
+    ],
+    ids=["this checkout", "home", "users", "registry", "registry option"],
+)
+def test_nothing_of_one_machine_is_in_the_tree(pattern: str) -> None:
+    found = []
+    for path in repository_files():
+        if path == Path(__file__).resolve():
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        found += [f"{path.relative_to(ROOT)}: {match.group()}" for match in re.finditer(pattern, text)]
+    assert found == []
+
+
+def test_the_index_of_decisions_is_complete() -> None:
+    index = (ROOT / "docs/adr/README.md").read_text(encoding="utf-8")
+    records = {path.name for path in (ROOT / "docs/adr").glob("[0-9]*.md")}
+    assert set(re.findall(r"\]\((\d{4}-[^)]+\.md)\)", index)) == records
+
+
+def test_decisions_have_different_numbers() -> None:
+    numbers = [path.name[:4] for path in (ROOT / "docs/adr").glob("[0-9]*.md")]
+    assert sorted(numbers) == sorted(set(numbers))
+
+
+def test_every_dependency_is_accounted_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = requirement_names(project["dependencies"] + project["optional-dependencies"]["dev"])
+    wanted |= set((ROOT / "setup/packages.txt").read_text(encoding="utf-8").split())
+    assert first_column("docs/dependencies.md") == wanted
+
+
+def test_every_error_code_is_documented() -> None:
+    assert first_column("docs/errors.md") == {str(code) for code in Code}
+
+
+def test_every_make_target_the_readme_names_exists() -> None:
+    named = set(re.findall(r"`make ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    assert named - targets == set()
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    broken = []
+    for path in repository_files():
+        if path.suffix != ".md":
+            continue
+        targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
+        broken += [f"{path.relative_to(ROOT)}: {name}" for name in targets if not (path.parent / name).exists()]
+    assert broken == []

@@ -1,0 +1,26 @@
+"""Typed models, a file per noun. Importing this package fills the metadata that migrations are compared with."""
+
+from kms.db.models.applications import ApplicationRow
+from kms.db.models.audit_events import AuditEventRow
+from kms.db.models.base import Base
+from kms.db.models.cards import CardRow
+from kms.db.models.key_sets import KeySetRow
+from kms.db.models.key_updates import KeyUpdateRow
+from kms.db.models.master_keys import MasterKeyRow
+from kms.db.models.security_domains import SecurityDomainRow
+from kms.db.models.terminals import TerminalRow
+from kms.db.models.visits import VisitEventRow, VisitRow
+
+__all__ = [
+    "ApplicationRow",
+    "AuditEventRow",
+    "Base",
+    "CardRow",
+    "KeySetRow",
+    "KeyUpdateRow",
+    "MasterKeyRow",
+    "SecurityDomainRow",
+    "TerminalRow",
+    "VisitEventRow",
+    "VisitRow",
+]

@@ -1,0 +1,40 @@
+"""Key sets: how each is derived and where it stands. No key value has a column."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from kms.card.keys import DerivationPurpose, KcvMethod, KeyType
+from kms.db.models.base import Base, Id, PrimaryId, refer_to
+from kms.db.types import CheckValues, enum_type
+from kms.domain.keys import Delivery, KeyState
+
+
+class KeySetRow(Base):
+    """One key set of a security domain (`kms.domain.keys.KeySet`)."""
+
+    __tablename__ = "key_sets"
+    __table_args__ = (
+        # A generation is never used twice for one card, AID and purpose: the same generation is the same keys.
+        UniqueConstraint("security_domain_id", "purpose", "generation"),
+        # Key version numbers: 01-7F, or FF for a factory set (GP Card Specification 2.3.1 section 11.8.2.1).
+        CheckConstraint("kvn BETWEEN 1 AND 127 OR kvn = 255", name="kvn"),
+        CheckConstraint("generation >= 0", name="generation"),
+    )
+
+    id: Mapped[PrimaryId]
+    security_domain_id: Mapped[Id] = mapped_column(refer_to("security_domains.id"))
+    kvn: Mapped[int]
+    key_type: Mapped[KeyType] = mapped_column(enum_type(KeyType, "key_type"))
+    purpose: Mapped[DerivationPurpose | None] = mapped_column(enum_type(DerivationPurpose, "purpose"))
+    master_id: Mapped[Id] = mapped_column(refer_to("master_keys.id"), index=True)
+    generation: Mapped[int]
+    delivery: Mapped[Delivery] = mapped_column(enum_type(Delivery, "delivery"))
+    state: Mapped[KeyState] = mapped_column(enum_type(KeyState, "state"))
+    kcvs: Mapped[tuple[bytes, ...]] = mapped_column(CheckValues())
+    kcv_method: Mapped[KcvMethod] = mapped_column(enum_type(KcvMethod, "kcv_method"))
+    created_at: Mapped[datetime]
+    proved_at: Mapped[datetime | None]
+    replaced_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]

@@ -1,0 +1,34 @@
+"""Key updates."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from kms.db.models.base import Base, Id, Name, Note, PrimaryId, refer_to
+from kms.db.types import enum_type
+from kms.domain.updates import UpdateReason, UpdateState
+
+
+class KeyUpdateRow(Base):
+    """One security domain's key replacement (`kms.domain.updates.KeyUpdate`)."""
+
+    __tablename__ = "key_updates"
+    __table_args__ = (
+        CheckConstraint("attempts >= 0", name="attempts"),
+        # What a presented card is owed: by its security domains, open ones only.
+        Index("ix_key_updates_security_domain_id_state", "security_domain_id", "state"),
+    )
+
+    id: Mapped[PrimaryId]
+    security_domain_id: Mapped[Id] = mapped_column(refer_to("security_domains.id"))
+    reason: Mapped[UpdateReason] = mapped_column(enum_type(UpdateReason, "reason"))
+    state: Mapped[UpdateState] = mapped_column(enum_type(UpdateState, "state"))
+    requested_at: Mapped[datetime]
+    requested_by: Mapped[Name]
+    due_at: Mapped[datetime]
+    attempts: Mapped[int]
+    new_key_set_id: Mapped[Id | None] = mapped_column(refer_to("key_sets.id"))
+    application_id: Mapped[Id | None] = mapped_column(refer_to("applications.id"))
+    finished_at: Mapped[datetime | None]
+    failure: Mapped[Note]

@@ -1,0 +1,1 @@
+"""Repositories, a file per noun, each on one transaction's connection."""

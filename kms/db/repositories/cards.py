@@ -1,0 +1,33 @@
+"""Cards."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import update
+
+from kms.db.models import CardRow
+from kms.db.repositories.base import SqlRepository
+from kms.domain.cards import Card
+from kms.errors import Code, KmsError
+
+
+class SqlCardRepository(SqlRepository[Card]):
+    """`kms.service.ports.CardRepository`."""
+
+    noun = "card"
+    model = CardRow
+    value = Card
+
+    def find_by_identity(self, identity: bytes) -> Card | None:
+        """Read the card with this identity."""
+        return self._find_one(self._select().where(CardRow.identity == identity))
+
+    def find_by_identities(self, identities: Sequence[bytes]) -> Sequence[Card]:
+        """Read the cards among `identities` that are enrolled, in no order."""
+        return self._list_in("identity", identities)
+
+    def claim(self, card: Card) -> None:
+        """Count up the card's version where the stored one is `card.version`. Raises `visit.conflict`."""
+        # One conditional UPDATE decides between two workers that took the same step; no read comes before it.
+        statement = update(CardRow).where(CardRow.id == card.id, CardRow.version == card.version)
+        if self._write(statement.values(version=card.version + 1)) == 0:
+            raise KmsError(Code.VISIT_CONFLICT, "Another request has taken this card's next step already.")

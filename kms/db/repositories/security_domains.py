@@ -1,0 +1,27 @@
+"""Security domains."""
+
+from collections.abc import Sequence
+
+from kms.db.models import SecurityDomainRow
+from kms.db.repositories.base import SqlRepository
+from kms.domain.cards import SecurityDomain
+
+
+class SqlSecurityDomainRepository(SqlRepository[SecurityDomain]):
+    """`kms.service.ports.SecurityDomainRepository`."""
+
+    noun = "security domain"
+    model = SecurityDomainRow
+    value = SecurityDomain
+
+    def find_by_aid(self, card_id: str, aid: bytes) -> SecurityDomain | None:
+        """Read the card's security domain with this AID."""
+        return self._find_one(self._select().where(SecurityDomainRow.card_id == card_id, SecurityDomainRow.aid == aid))
+
+    def list_for_card(self, card_id: str) -> Sequence[SecurityDomain]:
+        """Read the card's security domains, oldest first."""
+        return self._list(self._select().where(SecurityDomainRow.card_id == card_id).order_by(SecurityDomainRow.id))
+
+    def list_for_cards(self, card_ids: Sequence[str]) -> Sequence[SecurityDomain]:
+        """Read the security domains of all these cards, in no order."""
+        return self._list_in("card_id", card_ids)

@@ -1,0 +1,21 @@
+"""Terminals."""
+
+from kms.db.models import TerminalRow
+from kms.db.repositories.base import SqlRepository
+from kms.domain.visits import Terminal
+
+
+class SqlTerminalRepository(SqlRepository[Terminal]):
+    """`kms.service.ports.TerminalRepository`."""
+
+    noun = "terminal"
+    model = TerminalRow
+    value = Terminal
+
+    def find_by_fingerprint(self, fingerprint: bytes) -> Terminal | None:
+        """Read the terminal with this client certificate."""
+        return self._find_one(self._select().where(TerminalRow.fingerprint == fingerprint))
+
+    def find_by_name(self, name: str) -> Terminal | None:
+        """Read the terminal with this name."""
+        return self._find_one(self._select().where(TerminalRow.name == name))

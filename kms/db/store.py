@@ -1,0 +1,125 @@
+"""The store: transactions over one engine.
+
+Rules: open the store after fork; neither SQLite's nor PostgreSQL's connections survive one. A transaction that met
+`input.conflict` is over: leave the block (PostgreSQL refuses every later statement in it).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+
+from sqlalchemy import Connection, Engine, text
+
+from kms.db.engine import READ_ONLY, build_engine
+from kms.db.faults import UPGRADE_HINT, translate_faults
+from kms.db.repositories.applications import SqlApplicationRepository
+from kms.db.repositories.audit import SqlAuditRepository
+from kms.db.repositories.cards import SqlCardRepository
+from kms.db.repositories.key_sets import SqlKeySetRepository
+from kms.db.repositories.key_updates import SqlKeyUpdateRepository
+from kms.db.repositories.master_keys import SqlMasterKeyRepository
+from kms.db.repositories.security_domains import SqlSecurityDomainRepository
+from kms.db.repositories.terminals import SqlTerminalRepository
+from kms.db.repositories.visits import SqlVisitRepository
+from kms.errors import Code, KmsError
+
+SCHEMA_REVISION = "0001"
+"""The migration this code is written for; a test compares it with the newest file in migrations/versions."""
+
+
+class SqlTransaction:
+    """The repositories of one transaction (`kms.service.ports.Transaction`)."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @cached_property
+    def cards(self) -> SqlCardRepository:
+        """Cards."""
+        return SqlCardRepository(self._connection)
+
+    @cached_property
+    def security_domains(self) -> SqlSecurityDomainRepository:
+        """Security domains."""
+        return SqlSecurityDomainRepository(self._connection)
+
+    @cached_property
+    def key_sets(self) -> SqlKeySetRepository:
+        """Key sets."""
+        return SqlKeySetRepository(self._connection)
+
+    @cached_property
+    def key_updates(self) -> SqlKeyUpdateRepository:
+        """Key updates."""
+        return SqlKeyUpdateRepository(self._connection)
+
+    @cached_property
+    def applications(self) -> SqlApplicationRepository:
+        """Applications."""
+        return SqlApplicationRepository(self._connection)
+
+    @cached_property
+    def visits(self) -> SqlVisitRepository:
+        """Visits."""
+        return SqlVisitRepository(self._connection)
+
+    @cached_property
+    def terminals(self) -> SqlTerminalRepository:
+        """Terminals."""
+        return SqlTerminalRepository(self._connection)
+
+    @cached_property
+    def master_keys(self) -> SqlMasterKeyRepository:
+        """Master keys."""
+        return SqlMasterKeyRepository(self._connection)
+
+    @cached_property
+    def audit(self) -> SqlAuditRepository:
+        """Audit events."""
+        return SqlAuditRepository(self._connection)
+
+
+class SqlStore:
+    """`kms.service.ports.Store` on SQLite or PostgreSQL. Safe to share between threads; one transaction per thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @contextmanager
+    def transaction(self) -> Iterator[SqlTransaction]:
+        """Open a transaction: commit at the end of the block, roll back on an exception.
+
+        Raises `database.unavailable`, `database.schema`; `input.conflict` where a foreign key leads nowhere at commit.
+        """
+        with translate_faults("change"), self._engine.begin() as connection:
+            yield SqlTransaction(connection)
+
+    def check(self) -> None:
+        """Raise `database.unavailable` or `database.schema` unless the database has the schema of this code."""
+        revision = self.find_revision()
+        if revision is None:
+            raise KmsError(Code.DATABASE_SCHEMA, f"The database is empty. {UPGRADE_HINT}")
+        if revision != SCHEMA_REVISION:
+            text = f"The database has schema {revision}; this program needs {SCHEMA_REVISION}. {UPGRADE_HINT}"
+            raise KmsError(Code.DATABASE_SCHEMA, text)
+
+    def find_revision(self) -> str | None:
+        """Read the schema revision; None for a database without one. Raises `database.unavailable`."""
+        try:
+            with translate_faults("schema"), self._engine.connect() as connection:
+                reading = connection.execution_options(**{READ_ONLY: True})
+                row = reading.execute(text("SELECT version_num FROM alembic_version")).first()
+        except KmsError as error:
+            if error.code is Code.DATABASE_SCHEMA:
+                return None
+            raise
+        return None if row is None else str(row[0])
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+def open_store(url: str) -> SqlStore:
+    """Make the store for a SQLAlchemy URL; connects when first used. Raises `config.invalid`."""
+    return SqlStore(build_engine(url))

@@ -1,0 +1,320 @@
+"""An in-memory `Store`, written from `kms/service/ports.py` alone.
+
+One transaction at a time (a lock, as SQLite's writer); an exception puts every table back as it was.
+"""
+
+import copy
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from kms.domain.audit import AuditEvent
+from kms.domain.cards import Application, Card, DomainKind, SecurityDomain
+from kms.domain.keys import KeySet, KeyState, MasterKey, MasterKind
+from kms.domain.updates import OPEN_STATES, KeyUpdate
+from kms.domain.visits import Terminal, Visit, VisitEvent, VisitState
+from kms.errors import Code, KmsError
+
+T = TypeVar("T", bound=Any)
+
+
+class MemoryRepository(Generic[T]):
+    noun = "row"
+
+    def __init__(self, rows: dict[str, T]) -> None:
+        self._rows = rows
+
+    def unique_values(self, item: T) -> tuple[object, ...]:  # noqa: ARG002 - nouns with unique values use it
+        """Values that no two rows may share; None is never a conflict."""
+        return ()
+
+    def add(self, item: T) -> None:
+        if item.id in self._rows:
+            raise KmsError(Code.CONFLICT, f"The {self.noun} exists.")
+        self._check_unique(item)
+        self._rows[item.id] = item
+
+    def add_all(self, items: Iterable[T]) -> None:
+        for item in items:
+            self.add(item)
+
+    def get(self, item_id: str) -> T:
+        item = self.find(item_id)
+        if item is None:
+            raise KmsError(Code.NOT_FOUND, f"There is no {self.noun} with this id.")
+        return item
+
+    def find(self, item_id: str) -> T | None:
+        return self._rows.get(item_id)
+
+    def save(self, item: T) -> None:
+        self.get(item.id)
+        self._check_unique(item)
+        self._rows[item.id] = item
+
+    def list(self, *, limit: int = 100, offset: int = 0) -> Sequence[T]:
+        return sorted(self._rows.values(), key=lambda row: row.id)[offset : offset + limit]
+
+    def _where(self, accept: Callable[[T], bool], key: Callable[[T], Any] = lambda row: row.id) -> Sequence[T]:
+        return sorted((row for row in self._rows.values() if accept(row)), key=key)
+
+    def _first(self, accept: Callable[[T], bool]) -> T | None:
+        return next((row for row in self._rows.values() if accept(row)), None)
+
+    def _check_unique(self, item: T) -> None:
+        mine = self.unique_values(item)
+        for row in self._rows.values():
+            pairs = zip(mine, self.unique_values(row), strict=True)
+            if row.id != item.id and any(a is not None and a == b for a, b in pairs):
+                raise KmsError(Code.CONFLICT, f"A {self.noun} with the same unique value exists.")
+
+
+class MemoryCards(MemoryRepository[Card]):
+    noun = "card"
+
+    def unique_values(self, item: Card) -> tuple[object, ...]:
+        return (item.identity,)
+
+    def find_by_identity(self, identity: bytes) -> Card | None:
+        return self._first(lambda card: card.identity == identity)
+
+    def find_by_identities(self, identities: Sequence[bytes]) -> Sequence[Card]:
+        wanted = set(identities)
+        return self._where(lambda card: card.identity in wanted)
+
+    def claim(self, card: Card) -> None:
+        stored = self.find(card.id)
+        if stored is None or stored.version != card.version:
+            raise KmsError(Code.VISIT_CONFLICT, "Another request has taken this card's next step already.")
+        self._rows[card.id] = replace(stored, version=stored.version + 1)
+
+
+class MemorySecurityDomains(MemoryRepository[SecurityDomain]):
+    noun = "security domain"
+
+    def unique_values(self, item: SecurityDomain) -> tuple[object, ...]:
+        return ((item.card_id, item.aid),)
+
+    def find_by_aid(self, card_id: str, aid: bytes) -> SecurityDomain | None:
+        return self._first(lambda domain: domain.card_id == card_id and domain.aid == aid)
+
+    def list_for_card(self, card_id: str) -> Sequence[SecurityDomain]:
+        return self._where(lambda domain: domain.card_id == card_id)
+
+    def list_for_cards(self, card_ids: Sequence[str]) -> Sequence[SecurityDomain]:
+        wanted = set(card_ids)
+        return self._where(lambda domain: domain.card_id in wanted)
+
+
+class MemoryKeySets(MemoryRepository[KeySet]):
+    noun = "key set"
+
+    def __init__(self, rows: dict[str, KeySet], domains: dict[str, SecurityDomain]) -> None:
+        super().__init__(rows)
+        self._domains = domains
+
+    def list_for_card(self, card_id: str) -> Sequence[KeySet]:
+        mine = {domain.id for domain in self._domains.values() if domain.card_id == card_id}
+        return self._where(
+            lambda key_set: key_set.security_domain_id in mine, key=lambda key_set: (key_set.created_at, key_set.id)
+        )
+
+    def unique_values(self, item: KeySet) -> tuple[object, ...]:
+        return ((item.security_domain_id, item.purpose, item.generation) if item.purpose is not None else None,)
+
+    def list_for_domain(self, security_domain_id: str) -> Sequence[KeySet]:
+        return self._where(
+            lambda key_set: key_set.security_domain_id == security_domain_id,
+            key=lambda key_set: (key_set.created_at, key_set.id),
+        )
+
+    def list_for_domains(self, security_domain_ids: Sequence[str]) -> Sequence[KeySet]:
+        wanted = set(security_domain_ids)
+        return self._where(lambda key_set: key_set.security_domain_id in wanted)
+
+
+class MemoryKeyUpdates(MemoryRepository[KeyUpdate]):
+    noun = "key update"
+
+    def __init__(self, rows: dict[str, KeyUpdate], domains: dict[str, SecurityDomain]) -> None:
+        super().__init__(rows)
+        self._domains = domains
+
+    def list_open_for_card(self, card_id: str) -> Sequence[KeyUpdate]:
+        mine = {domain.id: domain for domain in self._domains.values() if domain.card_id == card_id}
+        return self._where(
+            lambda update: update.security_domain_id in mine and update.state in OPEN_STATES,
+            key=lambda update: (
+                mine[update.security_domain_id].kind is not DomainKind.ISD,
+                update.due_at,
+                update.id,
+            ),
+        )
+
+    def list_for_domain(self, security_domain_id: str) -> Sequence[KeyUpdate]:
+        return self._where(
+            lambda update: update.security_domain_id == security_domain_id,
+            key=lambda update: (update.requested_at, update.id),
+        )
+
+
+class MemoryApplications(MemoryRepository[Application]):
+    noun = "application"
+
+    def find_by_aid(self, card_id: str, aid: bytes) -> Application | None:
+        found = self._where(
+            lambda application: application.card_id == card_id and application.aid == aid,
+            key=lambda application: (application.requested_at, application.id),
+        )
+        return found[-1] if found else None
+
+    def list_for_card(self, card_id: str) -> Sequence[Application]:
+        return self._where(
+            lambda application: application.card_id == card_id,
+            key=lambda application: (application.requested_at, application.id),
+        )
+
+
+class MemoryVisits(MemoryRepository[Visit]):
+    noun = "visit"
+
+    def __init__(self, rows: dict[str, Visit], events: list[VisitEvent]) -> None:
+        super().__init__(rows)
+        self._events = events
+
+    def unique_values(self, item: Visit) -> tuple[object, ...]:
+        return (item.session_id,)
+
+    def find_by_session(self, session_id: str) -> Visit | None:
+        return self._first(lambda visit: visit.session_id == session_id)
+
+    def list_open_for_card(self, card_id: str) -> Sequence[Visit]:
+        return self._where(
+            lambda visit: visit.card_id == card_id and visit.state is VisitState.OPEN,
+            key=lambda visit: (visit.opened_at, visit.id),
+        )
+
+    def list_mismatched(
+        self, *, since: datetime, card_id: str | None = None, terminal_id: str | None = None
+    ) -> Sequence[Visit]:
+        return self._where(
+            lambda visit: (
+                visit.mismatches > 0
+                and visit.opened_at >= since
+                and card_id in {None, visit.card_id}
+                and terminal_id in {None, visit.terminal_id}
+            ),
+            key=lambda visit: (visit.opened_at, visit.id),
+        )
+
+    def add_event(self, event: VisitEvent) -> None:
+        if any(old.visit_id == event.visit_id and old.number == event.number for old in self._events):
+            raise KmsError(Code.CONFLICT, "The journal has a line with this number.")
+        self._events.append(event)
+
+    def list_events(self, visit_id: str) -> Sequence[VisitEvent]:
+        mine = [event for event in self._events if event.visit_id == visit_id]
+        return sorted(mine, key=lambda event: event.number)
+
+
+class MemoryTerminals(MemoryRepository[Terminal]):
+    noun = "terminal"
+
+    def unique_values(self, item: Terminal) -> tuple[object, ...]:
+        return (item.fingerprint, item.name)
+
+    def find_by_fingerprint(self, fingerprint: bytes) -> Terminal | None:
+        return self._first(lambda terminal: terminal.fingerprint == fingerprint)
+
+    def find_by_name(self, name: str) -> Terminal | None:
+        return self._first(lambda terminal: terminal.name == name)
+
+
+class MemoryMasterKeys(MemoryRepository[MasterKey]):
+    noun = "master key"
+
+    def unique_values(self, item: MasterKey) -> tuple[object, ...]:
+        return (item.object_id, (item.kind, item.name, item.generation))
+
+    def find_active(self, kind: MasterKind, name: str | None = None) -> MasterKey | None:
+        found = self._where(
+            lambda key: key.kind is kind and key.state is KeyState.ACTIVE and name in {None, key.name},
+            key=lambda key: (key.generation, key.id),
+        )
+        return found[-1] if found else None
+
+    def find_by_name(self, name: str) -> MasterKey | None:
+        found = self._where(lambda key: key.name == name, key=lambda key: (key.generation, key.id))
+        return found[-1] if found else None
+
+
+class MemoryAudit:
+    def __init__(self, events: list[AuditEvent]) -> None:
+        self._events = events
+
+    def append(self, event: AuditEvent) -> None:
+        if any(old.id == event.id for old in self._events):
+            raise KmsError(Code.CONFLICT, "The audit event exists.")
+        self._events.append(event)
+
+    def list(self, *, limit: int = 100, offset: int = 0) -> Sequence[AuditEvent]:
+        return self._events[::-1][offset : offset + limit]
+
+
+@dataclass
+class Tables:
+    cards: dict[str, Card] = field(default_factory=dict)
+    security_domains: dict[str, SecurityDomain] = field(default_factory=dict)
+    key_sets: dict[str, KeySet] = field(default_factory=dict)
+    key_updates: dict[str, KeyUpdate] = field(default_factory=dict)
+    applications: dict[str, Application] = field(default_factory=dict)
+    visits: dict[str, Visit] = field(default_factory=dict)
+    visit_events: list[VisitEvent] = field(default_factory=list)
+    terminals: dict[str, Terminal] = field(default_factory=dict)
+    master_keys: dict[str, MasterKey] = field(default_factory=dict)
+    audit_events: list[AuditEvent] = field(default_factory=list)
+
+    def copy(self) -> "Tables":
+        return Tables(**{name: copy.copy(table) for name, table in vars(self).items()})
+
+
+class MemoryTransaction:
+    def __init__(self, tables: Tables) -> None:
+        self.cards = MemoryCards(tables.cards)
+        self.security_domains = MemorySecurityDomains(tables.security_domains)
+        self.key_sets = MemoryKeySets(tables.key_sets, tables.security_domains)
+        self.key_updates = MemoryKeyUpdates(tables.key_updates, tables.security_domains)
+        self.applications = MemoryApplications(tables.applications)
+        self.visits = MemoryVisits(tables.visits, tables.visit_events)
+        self.terminals = MemoryTerminals(tables.terminals)
+        self.master_keys = MemoryMasterKeys(tables.master_keys)
+        self.audit = MemoryAudit(tables.audit_events)
+
+
+class MemoryStore:
+    """`fail_with`: an error that every transaction and check raises, to play a database that is away."""
+
+    def __init__(self) -> None:
+        self._tables = Tables()
+        self._lock = threading.Lock()
+        self.fail_with: KmsError | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[MemoryTransaction]:
+        self.check()
+        # A transaction inside another would wait for itself for ever: say so instead.
+        if not self._lock.acquire(timeout=5):
+            raise RuntimeError("a transaction is open already; transactions are short and do not nest")
+        try:
+            tables = self._tables.copy()
+            yield MemoryTransaction(tables)
+            self._tables = tables
+        finally:
+            self._lock.release()
+
+    def check(self) -> None:
+        if self.fail_with is not None:
+            raise self.fail_with

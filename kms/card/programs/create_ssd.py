@@ -1,0 +1,231 @@
+"""CreateSsd: a supplementary security domain made, and given its initial keys.
+
+By the ISD (route `store-data`, GP 2.3.1 section 7.3.2): SELECT ISD, INITIALIZE UPDATE | EXTERNAL AUTHENTICATE, GET
+STATUS, INSTALL [for install], INSTALL [for personalization] | STORE DATA with the key DGIs, SELECT SSD, INITIALIZE
+UPDATE, whose card cryptogram proves the initial keys. INSTALL [for personalization] ends its batch: a STORE DATA after
+its failure would key the ISD itself.
+
+Under the parent's keys (route `put-key`): the second batch ends with INSTALL [for install]; ReplaceKeys then adds the
+initial keys to the SSD, which answers with its parent's keys while it has none of its own.
+
+`resume`: an earlier attempt may have made the SSD; it is then taken as ours when GET STATUS shows it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from kms.card.apdu import CommandApdu
+from kms.card.channel import ChannelParameters, ChannelState, Handshake, SecureChannel, resume_channel
+from kms.card.commands import (
+    DomainLifeCycle,
+    StatusScope,
+    build_get_status,
+    build_initialize_update,
+    build_install_for_install,
+    build_install_for_personalization,
+    build_key_dgis,
+    build_select,
+    build_set_status,
+    build_store_data_blocks,
+    parse_get_status,
+)
+from kms.card.keys import KeyPort
+from kms.card.programs import replace_keys
+from kms.card.programs.base import (
+    AnswerError,
+    Batch,
+    Candidate,
+    Evidence,
+    Finished,
+    Installs,
+    build_opening,
+    card_answers,
+    check_answer,
+    check_secured,
+    open_checked,
+    parse_answers,
+    parse_handshake,
+    parse_opening,
+    prove,
+    to_bytes,
+)
+from kms.card.programs.new_keys import build_initial_keys
+from kms.card.programs.step import Step
+from kms.card.status import (
+    INS_EXTERNAL_AUTHENTICATE,
+    INS_GET_STATUS,
+    INS_INSTALL,
+    INS_SELECT,
+    INS_SET_STATUS,
+    INS_STORE_DATA,
+    StatusWord,
+)
+
+AUTHENTICATE, STATUS, INSTALL, PERSONALIZE = (
+    "EXTERNAL AUTHENTICATE",
+    "GET STATUS",
+    "INSTALL [for install]",
+    "INSTALL [for personalization]",
+)
+INS = {
+    AUTHENTICATE: INS_EXTERNAL_AUTHENTICATE,
+    STATUS: INS_GET_STATUS,
+    INSTALL: INS_INSTALL,
+    PERSONALIZE: INS_INSTALL,
+    "STORE DATA": INS_STORE_DATA,
+    "SET STATUS": INS_SET_STATUS,
+}
+
+
+@dataclass(frozen=True)
+class SsdRecipe:
+    """How an SSD is made on this kind of card (card profile and catalogue). AIDs 5-16 bytes; privileges 1 or 3."""
+
+    aid: bytes
+    load_file_aid: bytes
+    module_aid: bytes
+    privileges: bytes
+    install_parameters: bytes
+    route: Literal["store-data", "put-key"] = "store-data"
+    max_command_data: int = 239
+    set_personalized: bool = False
+
+
+@dataclass(frozen=True)
+class CreateSsd:
+    """State of the program. `parent`: the ISD's set in force; `initial`: the SSD's first keys.
+
+    `sent`: names of the last batch's commands; `channel`: the ISD's, from the second batch on.
+    """
+
+    parameters: ChannelParameters
+    recipe: SsdRecipe
+    parent: Candidate
+    initial: Candidate
+    resume: bool = False
+    aes_block_form: Literal["long", "short"] = "long"
+    stage: Literal["opening", "making", "keying"] = "opening"
+    host_challenge: bytes = field(default=b"", repr=False)
+    channel: ChannelState | None = None
+    installs: Installs | None = None
+    sent: tuple[str, ...] = ()
+    kind: Literal["create-ssd"] = "create-ssd"
+
+    @property
+    def ssd_parameters(self) -> ChannelParameters:
+        """The channel of the SSD itself."""
+        return replace(self.parameters, aid=self.recipe.aid)
+
+    @property
+    def may_have_changed_card(self) -> bool:
+        """Whether a key set may be in. An SSD that INSTALL made has none yet: the next attempt takes it up."""
+        return self.stage == "keying"
+
+
+def start(state: CreateSsd, keys: KeyPort, host_challenge: bytes, handshake: Handshake | None = None) -> Step:
+    """Open the ISD's channel, or go on from the one that `handshake` left half open under the parent's set."""
+    if handshake is not None:
+        return _make(state, handshake, keys)
+    batch = build_opening(state.parameters, state.parent.ref.kvn, host_challenge)
+    return Step(state=replace(state, host_challenge=host_challenge), batch=batch)
+
+
+def advance(state: CreateSsd, responses: Sequence[bytes], keys: KeyPort, host_challenge: bytes) -> Step:
+    """Take the next step after the answers to the last batch."""
+    if state.channel is None:
+        handshake = parse_opening(responses, state.host_challenge, state.parameters, state.parent.ref.kvn)
+        return _make(state, handshake, keys)
+    if state.stage == "keying":
+        return _keyed(state, state.channel, responses, keys)
+    return _made(state, state.channel, responses, keys, host_challenge)
+
+
+def _make(state: CreateSsd, handshake: Handshake, keys: KeyPort) -> Step:
+    channel = open_checked(keys, state.parent, handshake, state.parameters)
+    recipe = state.recipe
+    install = build_install_for_install(
+        recipe.load_file_aid, recipe.module_aid, recipe.aid, recipe.privileges, recipe.install_parameters
+    )
+    commands = [
+        channel.external_authenticate(),
+        channel.wrap(build_get_status(StatusScope.APPLICATIONS, recipe.aid)),
+        channel.wrap(install),
+    ]
+    sent = [AUTHENTICATE, STATUS, INSTALL]
+    if recipe.route == "store-data":
+        commands.append(channel.wrap(build_install_for_personalization(recipe.aid)))
+        sent.append(PERSONALIZE)
+    return Step(
+        state=replace(state, stage="making", channel=channel.state(), sent=tuple(sent)),
+        batch=Batch(to_bytes(commands), makes_domain=True),
+        proved=(Evidence(state.parent.label, handshake.sequence_counter),),
+    )
+
+
+def _made(
+    state: CreateSsd, opened: ChannelState, responses: Sequence[bytes], keys: KeyPort, host_challenge: bytes
+) -> Step:
+    answers = parse_answers(responses, state.sent)
+    channel = resume_channel(keys, opened)
+    check_secured(channel, answers[0], AUTHENTICATE, INS[AUTHENTICATE])
+    shown = check_secured(channel, answers[1], STATUS, INS[STATUS], StatusWord.REFERENCE_NOT_FOUND)
+    with card_answers(STATUS):
+        entries = parse_get_status(shown.data) if shown.sw != StatusWord.REFERENCE_NOT_FOUND else ()
+    if not any(entry.aid == state.recipe.aid for entry in entries):
+        check_secured(channel, answers[2], INSTALL, INS[INSTALL])
+    elif state.resume:
+        # INSTALL was refused because the SSD is there already; what matters is that an answer came.
+        answered = check_answer(answers[2], INSTALL, INS[INSTALL], *([answers[2].sw] if answers[2] else []))
+        channel.unwrap(answered)
+    else:
+        reason = (
+            f"security domain {state.recipe.aid.hex().upper()} is on the card, but this platform did not make it:"
+            " delete it from the card or choose another AID in the catalogue"
+        )
+        raise AnswerError(INSTALL, reason, answers[2].sw if answers[2] else None)
+    if state.recipe.route == "put-key":
+        program = replace_keys.ReplaceKeys(
+            parameters=state.ssd_parameters,
+            current=state.parent,
+            new=state.initial,
+            add=True,
+            aes_block_form=state.aes_block_form,
+        )
+        return replace_keys.start(program, keys, host_challenge)
+    check_secured(channel, answers[3], PERSONALIZE, INS[PERSONALIZE])
+    return _key(state, channel, keys, host_challenge)
+
+
+def _key(state: CreateSsd, channel: SecureChannel, keys: KeyPort, host_challenge: bytes) -> Step:
+    recipe = state.recipe
+    initial, installs = build_initial_keys(keys, channel, state.initial.ref, state.initial.label)
+    blocks = build_store_data_blocks(build_key_dgis(initial), max_data=recipe.max_command_data)
+    commands: list[CommandApdu] = [channel.wrap(block) for block in blocks]
+    sent = ["STORE DATA"] * len(commands)
+    if recipe.set_personalized:
+        commands.append(
+            channel.wrap(build_set_status(StatusScope.APPLICATIONS, DomainLifeCycle.PERSONALIZED, recipe.aid))
+        )
+        sent.append("SET STATUS")
+    commands += [build_select(recipe.aid), build_initialize_update(state.initial.ref.kvn, host_challenge)]
+    after = replace(
+        state,
+        stage="keying",
+        host_challenge=host_challenge,
+        channel=channel.state(),
+        installs=installs,
+        sent=(*sent, "SELECT", "INITIALIZE UPDATE"),
+    )
+    return Step(state=after, batch=Batch(to_bytes(commands), installs))
+
+
+def _keyed(state: CreateSsd, opened: ChannelState, responses: Sequence[bytes], keys: KeyPort) -> Step:
+    *secured, select, update = parse_answers(responses, state.sent)
+    channel = resume_channel(keys, opened)
+    for name, answer in zip(state.sent, secured, strict=False):
+        check_secured(channel, answer, name, INS[name])
+    check_answer(select, "SELECT", INS_SELECT)
+    handshake = parse_handshake(update, state.host_challenge, state.ssd_parameters, state.initial.ref.kvn)
+    proof = prove(keys, state.initial, handshake, state.ssd_parameters)
+    return Step(outcome=Finished(handshake), proved=(proof,))

@@ -1,0 +1,101 @@
+"""ReplaceKeys: a new key set into a security domain under the one it has, proved in the same batch.
+
+The first batch opens the channel (SELECT, INITIALIZE UPDATE); it is left out when the program before left one half
+open. The second is EXTERNAL AUTHENTICATE, PUT KEY of three keys, and INITIALIZE UPDATE under the new key version, whose
+card cryptogram proves that the new set is in force. A set that PUT KEY cannot name (factory version FF, GP 2.3.1
+section 11.8.2.3.1) or that is the parent's is not replaced: the new set is added. What must then go, goes by DeleteKeys.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from kms.card.channel import ChannelParameters, ChannelState, Handshake, resume_channel
+from kms.card.commands import build_initialize_update, build_put_key, check_put_key_response
+from kms.card.keys import KeyPort
+from kms.card.programs.base import (
+    Batch,
+    Candidate,
+    Finished,
+    Installs,
+    build_opening,
+    card_answers,
+    check_secured,
+    open_checked,
+    parse_answers,
+    parse_handshake,
+    parse_opening,
+    prove,
+    to_bytes,
+)
+from kms.card.programs.new_keys import build_put_key_fields
+from kms.card.programs.step import Step
+from kms.card.status import INS_EXTERNAL_AUTHENTICATE, INS_PUT_KEY
+
+
+@dataclass(frozen=True)
+class ReplaceKeys:
+    """State of the program. `add`: the new set is added (P1 = 00) instead of replacing the current one.
+
+    `channel` and `installs`: the open channel and the new set's check values, once the installing batch was built.
+    """
+
+    parameters: ChannelParameters
+    current: Candidate
+    new: Candidate
+    add: bool = False
+    aes_block_form: Literal["long", "short"] = "long"
+    host_challenge: bytes = field(default=b"", repr=False)
+    channel: ChannelState | None = None
+    installs: Installs | None = None
+    kind: Literal["replace-keys"] = "replace-keys"
+
+    @property
+    def may_have_changed_card(self) -> bool:
+        """Whether the installing batch was built."""
+        return self.channel is not None
+
+
+def start(state: ReplaceKeys, keys: KeyPort, host_challenge: bytes, handshake: Handshake | None = None) -> Step:
+    """Open the channel, or go on from the one that `handshake` left half open under the current set."""
+    if handshake is not None:
+        return _install(state, handshake, host_challenge, keys)
+    batch = build_opening(state.parameters, state.current.ref.kvn, host_challenge)
+    return Step(state=replace(state, host_challenge=host_challenge), batch=batch)
+
+
+def advance(state: ReplaceKeys, responses: Sequence[bytes], keys: KeyPort, host_challenge: bytes) -> Step:
+    """Take the next step after the answers to the last batch."""
+    if state.channel is not None and state.installs is not None:
+        return _installed(state, state.channel, state.installs, responses, keys)
+    handshake = parse_opening(responses, state.host_challenge, state.parameters, state.current.ref.kvn)
+    return _install(state, handshake, host_challenge, keys)
+
+
+def _install(state: ReplaceKeys, handshake: Handshake, host_challenge: bytes, keys: KeyPort) -> Step:
+    channel = open_checked(keys, state.current, handshake, state.parameters)
+    new = state.new
+    fields, installs = build_put_key_fields(keys, channel, new.ref, new.label, state.aes_block_form)
+    existing = None if state.add else state.current.ref.kvn
+    commands = (
+        channel.external_authenticate(),
+        channel.wrap(build_put_key(existing, new.ref.kvn, fields)),
+        build_initialize_update(new.ref.kvn, host_challenge),
+    )
+    after = replace(state, host_challenge=host_challenge, channel=channel.state(), installs=installs)
+    return Step(state=after, batch=Batch(to_bytes(commands), installs))
+
+
+def _installed(
+    state: ReplaceKeys, opened: ChannelState, installs: Installs, responses: Sequence[bytes], keys: KeyPort
+) -> Step:
+    names = ("EXTERNAL AUTHENTICATE", "PUT KEY", "INITIALIZE UPDATE")
+    authenticate, put_key, update = parse_answers(responses, names)
+    channel = resume_channel(keys, opened)
+    check_secured(channel, authenticate, names[0], INS_EXTERNAL_AUTHENTICATE)
+    answer = check_secured(channel, put_key, names[1], INS_PUT_KEY)
+    with card_answers(names[1]):
+        check_put_key_response(answer.data, state.new.ref.kvn, installs.kcvs)
+    handshake = parse_handshake(update, state.host_challenge, state.parameters, state.new.ref.kvn)
+    proof = prove(keys, state.new, handshake, state.parameters)
+    return Step(outcome=Finished(handshake), proved=(proof,))

@@ -44,10 +44,10 @@ class PendingCard:
 
 @dataclass(frozen=True)
 class Applied:
-    """The server's answer to an application. `session_id`: of the visit to run now, empty when none is needed."""
+    """The server's answer to an application. `session_id`: of the visit to run now; `state`: how far it is."""
 
     session_id: str
-    status: str
+    state: str
 
 
 def open_http(config: TerminalConfig) -> httpx.Client:
@@ -98,19 +98,26 @@ class ServerClient:
         """Apply for an application (AID, 5 to 16 bytes) on a card; the server opens the visit that it takes."""
         body = {"card": {"identity": card_identity.hex().upper()}, "application": application.hex().upper()}
         answer = _parse_object(self._request("POST", "/api/v1/applications", json_body=body))
-        session_id, status = answer.get("sessionId") or "", answer.get("status") or ""
-        if not isinstance(session_id, str) or not isinstance(status, str):
-            raise _violation("sessionId or status of the application is not text")
-        return Applied(session_id, status)
+        session_id, state = answer.get("sessionId"), answer.get("state", "")
+        if not isinstance(session_id, str) or not session_id or not isinstance(state, str):
+            raise _violation("the answer to the application has no sessionId")
+        return Applied(session_id, state)
 
     def list_pending(self, card_identity: bytes | None = None) -> tuple[PendingCard, ...]:
         """List what waits for one card, or for all cards that this terminal serves."""
         query = {} if card_identity is None else {"card": card_identity.hex().upper()}
-        answer = _parse_object(self._request("GET", "/api/v1/pending", query=query))
-        try:
-            return tuple(_parse_pending(card) for card in _as_list(answer["cards"]))
-        except (KeyError, TypeError) as error:
-            raise _violation("the list of pending work has not the agreed form") from error
+        cards: list[PendingCard] = []
+        while True:
+            answer = _parse_object(self._request("GET", "/api/v1/pending", query=query))
+            try:
+                page = [_parse_pending(card) for card in _as_list(answer["cards"])]
+                offset = answer.get("next")
+            except (KeyError, TypeError) as error:
+                raise _violation("the list of pending work has not the agreed form") from error
+            cards.extend(page)
+            if not page or not isinstance(offset, int):
+                return tuple(cards)
+            query = {**query, "offset": str(offset)}
 
     def _seram(self, path: str, session_id: str, body: dict[str, object], cookies: Mapping[str, str]) -> Answer:
         response = self._request("POST", path, query={"sessionId": session_id}, json_body=body, cookies=cookies)

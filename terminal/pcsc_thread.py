@@ -1,7 +1,8 @@
 """A thread of its own for calls that may block for ever, with time-outs of ours.
 
 Rules: one call at a time, in order. A call that does not come back in time leaves its thread to its fate (a daemon: it
-ends with the process) and every later call is refused: the reader must be looked at. The waiting side stays open to Ctrl-C.
+ends with the process) and every later call is refused: the reader must be looked at. The waiting side stays open to
+Ctrl-C.
 """
 
 import queue
@@ -14,7 +15,7 @@ from typing import TypeVar
 from terminal.errors import TerminalCode, TerminalError
 
 T = TypeVar("T")
-_Job = tuple[Callable[[], object], Future[object]]
+_Job = Callable[[], None]
 
 
 class CallThread:
@@ -34,7 +35,14 @@ class CallThread:
         if self._stuck:
             raise _stuck()
         outcome: Future[T] = Future()
-        self._jobs.put((function, outcome))  # type: ignore[arg-type] -- a queue holds jobs of every result type
+
+        def job() -> None:
+            try:
+                outcome.set_result(function())
+            except BaseException as error:  # noqa: BLE001 -- handed to the caller, whatever it is
+                outcome.set_exception(error)
+
+        self._jobs.put(job)
         try:
             return outcome.result(self._timeout)
         except FutureTimeoutError:
@@ -49,11 +57,7 @@ class CallThread:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            function, outcome = job
-            try:
-                outcome.set_result(function())
-            except BaseException as error:  # noqa: BLE001 -- handed to the caller, whatever it is
-                outcome.set_exception(error)
+            job()
 
 
 def _stuck() -> TerminalError:

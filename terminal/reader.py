@@ -7,6 +7,7 @@ reset when let go, so that no channel stays open. PC/SC's codes become named err
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,46 @@ from terminal.exchange import transmit_whole
 from terminal.pcsc_thread import CallThread
 
 _POLL = 0.25  # seconds between looks for a card: pcscd itself looks every 0.4 s
-_MAX_PCSC = 0xFFFFFFFF
+
+# PC/SC's return codes by pyscard's names, what they mean here, what is wrong, what to do.
+_ERRORS = (
+    (
+        ("SCARD_E_NO_SERVICE", "SCARD_E_SERVICE_STOPPED", "SCARD_E_INVALID_HANDLE", "SCARD_F_COMM_ERROR"),
+        TerminalCode.PCSC_DOWN,
+        "The PC/SC service does not run.",
+        "Start pcscd (Debian: `systemctl start pcscd`, or `pcscd` as root).",
+    ),
+    (
+        ("SCARD_E_UNKNOWN_READER", "SCARD_E_READER_UNAVAILABLE", "SCARD_E_NO_READERS_AVAILABLE"),
+        TerminalCode.READER_GONE,
+        "The reader was unplugged.",
+        "Plug it in again and present the card again.",
+    ),
+    (
+        ("SCARD_E_NO_SMARTCARD",),
+        TerminalCode.CARD_NONE,
+        "There is no card in the reader.",
+        "Present a card.",
+    ),
+    (
+        ("SCARD_W_REMOVED_CARD", "SCARD_W_RESET_CARD", "SCARD_W_UNPOWERED_CARD"),
+        TerminalCode.CARD_GONE,
+        card_gone().problem,
+        card_gone().remedy,
+    ),
+    (
+        ("SCARD_W_UNRESPONSIVE_CARD", "SCARD_W_UNSUPPORTED_CARD", "SCARD_E_PROTO_MISMATCH"),
+        TerminalCode.CARD_MUTE,
+        "The card does not answer.",
+        "Take it out, look at its contacts and which way round it goes, and present it again.",
+    ),
+    (
+        ("SCARD_E_SHARING_VIOLATION",),
+        TerminalCode.READER_BUSY,
+        "Another program is using the card.",
+        "End that program, then present the card again.",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +81,8 @@ class Readers:
         """Leave the PC/SC service."""
         if self._context is not None:
             context, self._context = self._context, None
-            self._thread.call(lambda: self._pcsc.SCardReleaseContext(context))
+            with suppress(TerminalError):  # a stuck reader must not keep the process
+                self._thread.call(lambda: self._pcsc.SCardReleaseContext(context))
         self._thread.close()
 
     def list_readers(self) -> tuple[ReaderStatus, ...]:
@@ -88,11 +129,11 @@ class Readers:
     def wait_for_removal(self, reader_name: str) -> None:
         """Wait until the card has left the reader, or the reader its host; raises `reader.service-down`."""
 
-        def is_away() -> bool | None:
+        def find_empty() -> str | None:
             holding = [reader.name for reader in self.list_readers() if reader.card_present]
-            return None if reader_name in holding else True
+            return None if reader_name in holding else reader_name
 
-        self._wait(is_away, None)
+        self._wait(find_empty, None)
 
     def connect(self, reader_name: str) -> "PcscCard":
         """Power the card in a reader and take it exclusively.
@@ -107,7 +148,7 @@ class Readers:
         self._check(code)
         code, _, _, _, atr = self._thread.call(lambda: pcsc.SCardStatus(handle))
         self._check(code)
-        return PcscCard(pcsc, self._thread, self._check, handle, protocol, bytes(atr))
+        return PcscCard(pcsc, self._thread, self._check, handle=handle, protocol=protocol, atr=bytes(atr))
 
     def _get_context(self) -> object:
         if self._context is None:
@@ -116,7 +157,7 @@ class Readers:
             self._context = context
         return self._context
 
-    def _wait(self, look: Callable[[], Any], timeout: float | None) -> Any:  # noqa: ANN401 -- what `look` found
+    def _wait(self, look: Callable[[], str | None], timeout: float | None) -> str | None:
         end = None if timeout is None else time.monotonic() + timeout
         while (found := look()) is None:
             if end is not None and time.monotonic() >= end:
@@ -128,62 +169,20 @@ class Readers:
         """Raise the named error of a PC/SC return code unless it is success."""
         if code == self._pcsc.SCARD_S_SUCCESS:
             return
-        error = self._find_error(_unsigned(code))
+        error = self._find_error(code)
         if error.code is TerminalCode.PCSC_DOWN:
             self._context = None  # the service may have been started anew: its contexts are gone with it
         raise error
 
     def _find_error(self, code: int) -> TerminalError:
-        pcsc = self._pcsc
-        names = {
-            "service": (
-                "SCARD_E_NO_SERVICE",
-                "SCARD_E_SERVICE_STOPPED",
-                "SCARD_E_INVALID_HANDLE",
-                "SCARD_F_COMM_ERROR",
-            ),
-            "gone": ("SCARD_E_UNKNOWN_READER", "SCARD_E_READER_UNAVAILABLE", "SCARD_E_NO_READERS_AVAILABLE"),
-            "empty": ("SCARD_E_NO_SMARTCARD",),
-            "removed": ("SCARD_W_REMOVED_CARD", "SCARD_W_RESET_CARD", "SCARD_W_UNPOWERED_CARD"),
-            "mute": ("SCARD_W_UNRESPONSIVE_CARD", "SCARD_W_UNSUPPORTED_CARD", "SCARD_E_PROTO_MISMATCH"),
-            "busy": ("SCARD_E_SHARING_VIOLATION",),
-        }
-        kinds = {_unsigned(getattr(pcsc, name)): kind for kind, group in names.items() for name in group}
-        match kinds.get(code):
-            case "service":
-                return TerminalError(
-                    TerminalCode.PCSC_DOWN,
-                    "The PC/SC service does not run.",
-                    "Start pcscd (Debian: `systemctl start pcscd`, or `pcscd` as root).",
-                )
-            case "gone":
-                return TerminalError(
-                    TerminalCode.READER_GONE,
-                    "The reader was unplugged.",
-                    "Plug it in again and present the card again.",
-                )
-            case "empty":
-                return TerminalError(TerminalCode.CARD_NONE, "There is no card in the reader.", "Present a card.")
-            case "removed":
-                return card_gone()
-            case "mute":
-                return TerminalError(
-                    TerminalCode.CARD_MUTE,
-                    "The card does not answer.",
-                    "Take it out, look at its contacts and which way round it goes, and present it again.",
-                )
-            case "busy":
-                return TerminalError(
-                    TerminalCode.READER_BUSY,
-                    "Another program is using the card.",
-                    "End that program, then present the card again.",
-                )
-            case _:
-                return TerminalError(
-                    TerminalCode.READER_FAILED,
-                    f"The reader failed (PC/SC 0x{code:08X}: {pcsc.SCardGetErrorMessage(code - 2**32 if code >> 31 else code)}).",
-                    "Present the card again; if that stays so, unplug the reader and plug it in again.",
-                )
+        for names, kind, problem, remedy in _ERRORS:
+            if any(_unsigned(getattr(self._pcsc, name)) == _unsigned(code) for name in names):
+                return TerminalError(kind, problem, remedy)
+        return TerminalError(
+            TerminalCode.READER_FAILED,
+            f"The reader failed (PC/SC 0x{_unsigned(code):08X}: {self._pcsc.SCardGetErrorMessage(code)})",
+            "Present the card again; if that stays so, unplug the reader and plug it in again.",
+        )
 
 
 class PcscCard:
@@ -194,6 +193,7 @@ class PcscCard:
         pcsc: Any,  # noqa: ANN401 -- pyscard ships no types
         thread: CallThread,
         check: Callable[[int], None],
+        *,
         handle: object,
         protocol: int,
         atr: bytes,
@@ -211,7 +211,7 @@ class PcscCard:
         return "T=0" if self._t0 else "T=1"
 
     def transmit(self, command: bytes) -> bytes:
-        """Send one command APDU, fetch all of its response; raises `card.gone`, `card.protocol-violation`, `reader.*`."""
+        """Send a command APDU, fetch its whole response; raises `card.gone`, `card.protocol-violation`, `reader.*`."""
         return transmit_whole(self._send, command, t0=self._t0)
 
     def reset(self) -> None:
@@ -226,7 +226,8 @@ class PcscCard:
     def disconnect(self) -> None:
         """Let the card go with a reset. That it, or its reader, is away already is no error."""
         pcsc = self._pcsc
-        self._thread.call(lambda: pcsc.SCardDisconnect(self._handle, pcsc.SCARD_RESET_CARD))
+        with suppress(TerminalError):  # stuck: the call that failed has said so
+            self._thread.call(lambda: pcsc.SCardDisconnect(self._handle, pcsc.SCARD_RESET_CARD))
 
     def _send(self, tpdu: bytes) -> bytes:
         pcsc = self._pcsc
@@ -240,4 +241,4 @@ class PcscCard:
 
 def _unsigned(code: int) -> int:
     """PC/SC's codes come as signed or unsigned 32-bit numbers."""
-    return code & _MAX_PCSC
+    return code & 0xFFFFFFFF

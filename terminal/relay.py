@@ -2,8 +2,8 @@
 
 Rules: the relay understands no command. Every command of an SE RAM Command is sent in order, whatever the one before
 answered; no command is ever sent twice. Once the card or its reader is gone nothing more is sent, missing responses are
-empty and the status is UNAVAILABLE_SE. `observer` hears every boundary by name before the relay crosses it: raising from
-it stops the visit there, as a crash would.
+empty and the status is UNAVAILABLE_SE. `observer` hears every boundary by name before the relay crosses it: raising
+from it stops the visit there, as a crash would.
 """
 
 import time

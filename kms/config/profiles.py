@@ -45,7 +45,7 @@ def _load_profile(path: Path, model: type[BaseModel]) -> CardProfile | tuple[Fau
     except ValidationError as error:
         return parse_faults(path, error)
     except KmsError as error:  # the class's own rules, which join fields
-        return (Fault(str(path), error.detail),)
+        return tuple(Fault(f"{path}: {fault.where}", fault.what) for fault in error.faults)
 
 
 def _build_model() -> type[BaseModel]:

@@ -1,0 +1,108 @@
+"""What must be there before the server starts, all of it looked at first, one line for each missing piece.
+
+Rules: this runs in the process that will fork the workers, which must not load the PKCS#11 library. So database and HSM
+are opened in a process of their own that ends before the server starts.
+"""
+
+import multiprocessing
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from kms.config import Config, PlatformMode, load_config, read_pin
+from kms.errors import Code, Fault, KmsError
+from kms.pki import is_development_ca
+from kms.serve import build_tls_context
+
+_PLATFORM_CHECK_SECONDS = 60
+
+
+def check_ready_to_serve(config: Config) -> None:
+    """Raise `platform.not-ready` with everything that is missing."""
+    faults = [*_find_tls_faults(config), *_find_address_faults(config), *_find_hsm_faults(config)]
+    if not any(fault.where.startswith("hsm.") for fault in faults):
+        faults.extend(_find_platform_faults(config.source))
+    if faults:
+        raise KmsError(Code.NOT_READY, "The server cannot start yet", faults=tuple(faults))
+
+
+def _find_tls_faults(config: Config) -> Iterator[Fault]:
+    server = config.server
+    files = {"certificate": server.certificate, "private_key": server.private_key, "client_ca": server.client_ca}
+    missing = [name for name, path in files.items() if not path.is_file()]
+    for name in missing:
+        yield Fault(f"server.{name}", f"{files[name]} is not there: bring your own, or `kms pki init` for development")
+    if missing:
+        return
+    try:
+        build_tls_context(server)
+        if config.platform.mode is PlatformMode.PRODUCTION and is_development_ca(server.client_ca):
+            yield Fault("server.client_ca", "Production mode refuses a development authority: bring your own")
+    except ssl.SSLError as error:
+        yield Fault("server.certificate", f"Certificate, key and authority are not usable together ({error.reason})")
+    except (OSError, ValueError) as error:
+        yield Fault("server.certificate", f"Certificate, key or authority cannot be read ({type(error).__name__})")
+
+
+def _find_address_faults(config: Config) -> Iterator[Fault]:
+    server = config.server
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((server.host, server.port))
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else "the name is unknown"
+            yield Fault("server.port", f"{server.host}:{server.port} cannot be served: {reason}")
+
+
+def _find_hsm_faults(config: Config) -> Iterator[Fault]:
+    if not config.hsm.module.is_file():
+        yield Fault("hsm.module", f"{config.hsm.module} is not there: install the token's PKCS#11 library")
+    conf = config.hsm.softhsm2_conf
+    if conf is not None and not conf.is_file():
+        yield Fault("hsm.softhsm2_conf", f"{conf} is not there: set the SoftHSM2 token up first")
+    try:
+        read_pin(config.hsm)
+    except KmsError as error:
+        yield from error.faults
+
+
+def _find_platform_faults(config_file: Path) -> tuple[Fault, ...]:
+    """Open database and HSM in a fresh process; a forked one would share what the PKCS#11 library must not."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_check_platform, args=(str(config_file), sender), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        found: tuple[Fault, ...] = receiver.recv() if receiver.poll(_PLATFORM_CHECK_SECONDS) else _silent()
+    except EOFError:  # it died before it could answer
+        found = _silent()
+    process.join(timeout=1)
+    process.kill()
+    return found
+
+
+def _silent() -> tuple[Fault, ...]:
+    return (Fault("platform", "Database and HSM could not be checked: `kms hsm status` says more"),)
+
+
+def _check_platform(config_file: str, sender: Connection) -> None:
+    """Open the platform and send what is wrong with it (runs in the process of its own)."""
+    from kms.bootstrap import open_platform  # noqa: PLC0415 - it loads the PKCS#11 library, here and nowhere before
+
+    faults: list[Fault] = []
+    try:
+        platform = open_platform(load_config(Path(config_file)))
+        for name, part in (("database", platform.store), ("hsm", platform.vault)):
+            try:
+                part.check()
+            except KmsError as error:
+                faults.append(Fault(name, error.detail))
+    except KmsError as error:
+        faults.extend(error.faults or (Fault(str(error.code), error.detail),))
+    sender.send(tuple(faults))

@@ -1,0 +1,23 @@
+"""`kms serve`: the API's server."""
+
+import click
+from flask import Flask
+
+from kms.cli.context import get_config
+from kms.cli.preflight import check_ready_to_serve
+from kms.serve import serve
+
+
+@click.command("serve")
+@click.pass_context
+def serve_command(ctx: click.Context) -> None:
+    """Serve terminals over TLS until a signal ends it. What is missing is said first, a line each."""
+    config = get_config(ctx)
+    check_ready_to_serve(config)
+
+    def create_app() -> Flask:
+        from kms.wsgi import create_app as build  # noqa: PLC0415 - loads the PKCS#11 library: workers only
+
+        return build(config)
+
+    serve(config.server, create_app, lambda address: click.echo(f"ready {address}"))

@@ -1,0 +1,62 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TEXT = """\
+[platform]
+name = "issuer"
+role = "issuer"
+mode = "lab"
+
+[database]
+url = "sqlite:///var/kms.db"
+
+[hsm]
+module = "/usr/lib/softhsm/libsofthsm2.so"
+token_label = "issuer"
+pin_file = "var/hsm.pin"
+
+[server]
+host = "127.0.0.1"
+port = 8443
+certificate = "server.pem"
+private_key = "server.key"
+client_ca = "ca.pem"
+
+[cards]
+profiles_dir = "profiles"
+
+[keys.cryptoperiod_days]
+isd = 1095
+ssd-initial = 90
+ssd = 365
+
+[[applications]]
+name = "Transit"
+aid = "A000000951000101"
+ssd_aid = "A0000009510001"
+privileges = "80"
+"""
+
+PROFILE = 'kvn_start_scp02 = 0x21\nssd_load_file_aid = "A0000001515350"\n'
+
+WriteConfig = Callable[..., Path]
+
+
+@pytest.fixture
+def write_config(tmp_path: Path) -> WriteConfig:
+    """Write a good configuration with texts replaced: `write_config((old, new), ...)`."""
+
+    def write(*changes: tuple[str, str], profile: str = PROFILE) -> Path:
+        text = TEXT
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        (tmp_path / "profiles").mkdir(exist_ok=True)
+        (tmp_path / "profiles" / "plain.toml").write_text(profile)
+        path = tmp_path / "kms.toml"
+        path.write_text(text)
+        return path
+
+    return write

@@ -18,7 +18,7 @@ venv: packages
 tokens: venv
 	@setup/tokens.sh
 
-pcscd: packages
+pcscd: venv
 	@setup/pcscd.sh
 
 test: setup ## run all tests

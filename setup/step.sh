@@ -32,3 +32,13 @@ logged() {
         fail "this failed, its output is in $log: $*"
     fi
 }
+
+# The start time of a process, which tells it from a later one that got its number. Empty when there is none.
+start_time() { cut -d ' ' -f 22 "/proc/$1/stat" 2>/dev/null || true; }
+
+# Whether the process recorded in a file as "pid start-time" still runs.
+still_runs() {
+    [ -e "$1" ] || return 1
+    read -r recorded_pid recorded_start <"$1"
+    [ "$(start_time "$recorded_pid")" = "$recorded_start" ]
+}

@@ -1,12 +1,13 @@
 #!/bin/sh
-# Stop the pcscd that the set-up started, and no other.
+# Stop what the set-up left running: the pcscd that it started, or the client that kept another one up. No other pcscd.
 set -eu
 . "$(dirname "$0")/step.sh"
 
-[ -e .state/pcscd.pid ] || exit 0
-read -r pid started <.state/pcscd.pid
-if [ "$(cut -d ' ' -f 22 "/proc/$pid/stat" 2>/dev/null)" = "$started" ]; then
-    say "stopping pcscd (process $pid)"
-    as_root kill "$pid"
+if still_runs .state/pcscd-client.pid; then
+    kill "$recorded_pid"
 fi
-rm -f .state/pcscd.pid
+if still_runs .state/pcscd.pid; then
+    say "stopping pcscd (process $recorded_pid)"
+    as_root kill "$recorded_pid"
+fi
+rm -f .state/pcscd.pid .state/pcscd-client.pid .state/pcscd-client-of

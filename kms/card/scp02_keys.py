@@ -62,6 +62,11 @@ class Scp02Keys:
         """Encrypt key material under the session DEK, ECB (explicit initiation, GP 2.3.1 section E.4.7)."""
         return self._keys.wrap(self._dek, key, CipherMode.ECB)
 
+    def derive_session_key(self, static: KeyHandle, constant: bytes, use: KeyUse) -> KeyHandle:
+        """Make a session key: constant, sequence counter and zeros under the static key, CBC (GP 2.3.1 E.4.1)."""
+        data = constant + self._counter + bytes(12)
+        return self._keys.derive_des(static, CipherMode.CBC, data, KeyType.DES2, use)
+
     def _mac(self, key: KeyHandle, des_key: KeyHandle, blocks: bytes, icv: bytes) -> bytes:
         # ISO 9797-1 MAC algorithm 3: single DES under the left half up to the last block, triple DES over the last.
         head, last = blocks[:-BLOCK], blocks[-BLOCK:]
@@ -75,16 +80,16 @@ class Scp02Keys:
     @cached_property
     def _s_enc(self) -> KeyHandle:
         static = derive_static_key(self._keys, self._ref, KeyRole.ENC, KeyUse.DERIVE)
-        return self._derive(static, ENC, KeyUse.ENCRYPT)
+        return self.derive_session_key(static, ENC, KeyUse.ENCRYPT)
 
     @cached_property
     def _dek(self) -> KeyHandle:
         static = derive_static_key(self._keys, self._ref, KeyRole.DEK, KeyUse.DERIVE)
-        return self._derive(static, DEK, KeyUse.WRAP)
+        return self.derive_session_key(static, DEK, KeyUse.WRAP)
 
     @cached_property
     def _c_mac(self) -> KeyHandle:
-        return self._derive(self._static_mac, C_MAC, KeyUse.ENCRYPT)
+        return self.derive_session_key(self._static_mac, C_MAC, KeyUse.ENCRYPT)
 
     @cached_property
     def _c_mac_des(self) -> KeyHandle:
@@ -92,15 +97,11 @@ class Scp02Keys:
 
     @cached_property
     def _r_mac(self) -> KeyHandle:
-        return self._derive(self._static_mac, R_MAC, KeyUse.ENCRYPT)
+        return self.derive_session_key(self._static_mac, R_MAC, KeyUse.ENCRYPT)
 
     @cached_property
     def _r_mac_des(self) -> KeyHandle:
         return self._derive_single_des(R_MAC)
-
-    def _derive(self, static: KeyHandle, constant: bytes, use: KeyUse) -> KeyHandle:
-        data = constant + self._counter + bytes(12)
-        return self._keys.derive_des(static, CipherMode.CBC, data, KeyType.DES2, use)
 
     def _derive_single_des(self, constant: bytes) -> KeyHandle:
         # Single DES with K is triple DES with K|K|K, and K, the left half of the session key, is the first CBC block:

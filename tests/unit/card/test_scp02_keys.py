@@ -1,0 +1,45 @@
+"""SCP02 session keys are the published ones, made in the token."""
+
+import pytest
+
+from kms.card.key_sets import compute_kcv
+from kms.card.keys import KcvMethod, KeyType, KeyUse
+from kms.card.scp02_keys import C_MAC, DEK, ENC, R_MAC, Scp02Keys, pad
+from tests.fakes.software_keys import RecordedKeys
+
+K = bytes(range(0x40, 0x50))
+
+
+@pytest.fixture
+def keys() -> RecordedKeys:
+    return RecordedKeys(dict.fromkeys((1, 2, 3), K), 1, bytes(10))
+
+
+@pytest.mark.parametrize(("constant", "kcv"), [(ENC, "F2DCDD"), (C_MAC, "5FCC69"), (DEK, "85272E"), (R_MAC, "9F749A")])
+def test_session_keys_have_the_published_check_values(keys: RecordedKeys, constant: bytes, kcv: str) -> None:
+    # KCVs as GlobalPlatformPro's tests publish them for the keys K, K, K at counter 0000.
+    session = Scp02Keys(keys, keys.ref, 0)
+    static = keys.load(K, KeyType.DES2, KeyUse.DERIVE)
+    key = session.derive_session_key(static, constant, KeyUse.PAYLOAD)
+    assert compute_kcv(keys, key, KcvMethod.DES_ZERO).hex().upper() == kcv
+
+
+def test_a_key_under_the_session_dek_is_the_published_block(keys: RecordedKeys) -> None:
+    wrapped = Scp02Keys(keys, keys.ref, 0).wrap(keys.load(K, KeyType.DES2, KeyUse.PAYLOAD))
+    assert wrapped.hex().upper() == "EFBEE6C6D99D7B70BDE9D7E927F020AF"
+
+
+def test_both_cryptograms_in_one_call_are_those_of_two(keys: RecordedKeys) -> None:
+    session = Scp02Keys(keys, keys.ref, 7)
+    card, host = pad(bytes(range(16))), pad(bytes(range(16, 32)))
+    right = session.mac_cryptogram(card)
+    assert session.mac_both_cryptograms(card, right, host) == (right, session.mac_cryptogram(host))
+    assert session.mac_both_cryptograms(card, bytes(8), host)[0] == right
+
+
+@pytest.mark.parametrize("length", range(17))
+def test_padding_always_adds_and_fills_a_block(length: int) -> None:
+    padded = pad(bytes(length))
+    assert padded[: length + 1] == bytes(length) + b"\x80"
+    assert len(padded) % 8 == 0
+    assert 1 <= len(padded) - length <= 8

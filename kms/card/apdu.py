@@ -31,7 +31,7 @@ class CommandApdu:
         for name, value in (("CLA", self.cla), ("INS", self.ins), ("P1", self.p1), ("P2", self.p2)):
             if not 0 <= value <= 0xFF:
                 raise KmsError(Code.APDU_INVALID, f"{name} is no byte")
-        # ISO 7816-3 sections 10.3.2 and 12.2.1: CLA FF belongs to PPS, INS 6x and 9x would read as status bytes.
+        # ISO 7816-3 section 10.3.2: CLA FF belongs to PPS, INS 6x and 9x would read as status bytes.
         if self.cla == 0xFF or self.ins & 0xF0 in (0x60, 0x90):
             raise KmsError(Code.APDU_INVALID, f"CLA {self.cla:02X} INS {self.ins:02X} is no command")
         if len(self.data) > MAX_COMMAND_DATA:

@@ -101,7 +101,7 @@ def _parse_tag(data: bytes, offset: int) -> tuple[int, int]:
         raise KmsError(Code.TLV_INVALID, f"the byte at offset {offset} is 00, which starts no tag")
     if first & 0x1F != 0x1F:
         return first, offset + 1
-    # EMV numbers its two-byte tags from 9F01 on, so a second byte below 1F is taken (ISO 7816-4 table 15 would not).
+    # EMV numbers its two-byte tags from 9F01 on, so a second byte below 1F is taken although ISO 7816-4 would not.
     for end in range(offset + 2, offset + 4):
         if end > len(data):
             raise KmsError(Code.TLV_INVALID, f"the tag at offset {offset} is cut off")

@@ -21,7 +21,7 @@ _CPLC_LENGTH = 42
 
 
 class DataTag(IntEnum):
-    """Data objects of a security domain (GP 2.3.1 table 11-26)."""
+    """Data objects of a security domain (GP 2.3.1 section 11.3.2)."""
 
     IIN = 0x42
     CIN = 0x45
@@ -40,7 +40,7 @@ class ScpOption(NamedTuple):
 
 @dataclass(frozen=True)
 class KeyInformation:
-    """One key on the card. `components`: (key type code, length in bytes) each; `usage`, `access`: extended form only."""
+    """One key on the card. `components`: (key type code, length in bytes) each; `usage`, `access`: if extended."""
 
     kid: int
     kvn: int
@@ -96,7 +96,7 @@ def parse_data_object(data: bytes, tag: int) -> bytes:
 
 
 def parse_key_information(data: bytes) -> tuple[KeyInformation, ...]:
-    """Parse the key information template E0 { C0 .. } in the order of the card (GP 2.3.1 tables 11-30 to 11-32).
+    """Parse the key information template E0 { C0 .. } in the order of the card (GP 2.3.1 section 11.3.3).
 
     Raises `card.tlv-invalid` or `card.protocol-violation`.
     """

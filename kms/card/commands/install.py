@@ -19,7 +19,7 @@ _P1_PERSONALIZATION = 0x20
 def build_install_parameters(c9: bytes = b"", ef: bytes = b"") -> bytes:
     """Build the install parameters field: C9 (application specific; always there, may be empty), then EF if not empty.
 
-    `c9`, `ef`: the contents of these tags (GP 2.3.1 table 11-49).
+    `c9`, `ef`: the contents of these tags (GP 2.3.1 section 11.5.2.3).
     """
     return build_tlv(0xC9, c9) + (build_tlv(0xEF, ef) if ef else b"")
 

@@ -15,7 +15,7 @@ from kms.card.status import INS_PUT_KEY
 from kms.card.tlv import build_length
 from kms.errors import Code, KmsError
 
-KEY_TYPE_DES = 0x80  # GP 2.3.1 table 11-16: DES, mode (ECB/CBC) implicitly known
+KEY_TYPE_DES = 0x80  # GP 2.3.1 section 11.1.8: DES, mode (ECB/CBC) implicitly known
 KEY_TYPE_AES = 0x88
 _EXTENDED = 0xFF
 _DES_BLOCK = 8
@@ -175,7 +175,7 @@ def check_put_key_response(data: bytes, expected_kvn: int, expected_kcvs: Sequen
 
 def _parse_block_length(data: bytes, offset: int) -> tuple[int, int]:
     first, offset = _take(data, offset, 1)
-    # GP 2.3.1 table 11-68: 1-3 bytes as in BER, except that 128 may be written 80 (where BER means "indefinite").
+    # GP 2.3.1 section 11.8.2.3: 1-3 bytes as in BER, except that 128 may be written 80 (where BER means "indefinite").
     if first[0] <= 0x80:
         return first[0], offset
     if first[0] > 0x82:

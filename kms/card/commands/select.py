@@ -31,7 +31,7 @@ def build_select(aid: bytes = b"", *, next_occurrence: bool = False) -> CommandA
 
 
 def parse_select_response(data: bytes) -> SelectResponse:
-    """Parse the file control information 6F { 84 AID, A5 { .. 9F65 .. } } (GP 2.3.1 table 11-78).
+    """Parse the file control information 6F { 84 AID, A5 { .. 9F65 .. } } (GP 2.3.1 section 11.9.3).
 
     Raises `card.tlv-invalid`, and `card.protocol-violation` for another template or an impossible AID.
     """

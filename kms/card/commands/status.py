@@ -16,7 +16,7 @@ _TAG_ENTRY = 0xE3
 
 
 class StatusScope(IntEnum):
-    """P1: which part of the registry (GP 2.3.1 tables 11-34 and 11-85)."""
+    """P1: which part of the registry (GP 2.3.1 sections 11.4.2 and 11.10.2)."""
 
     ISSUER = 0x80
     APPLICATIONS = 0x40  # supplementary security domains included
@@ -25,7 +25,7 @@ class StatusScope(IntEnum):
 
 
 class DomainLifeCycle(IntEnum):
-    """Life cycle of a security domain (GP 2.3.1 table 11-5). Cards add bits of their own: compare, do not convert."""
+    """Life cycle of a security domain (GP 2.3.1 section 11.1.1). Cards add bits: compare, do not convert."""
 
     INSTALLED = 0x03
     SELECTABLE = 0x07
@@ -103,7 +103,7 @@ def _parse_old_entries(data: bytes) -> tuple[RegistryEntry, ...]:
     offset = 0
     while offset < len(data):
         aid_end = offset + 1 + data[offset]
-        # GP 2.1.1 table 9-24: length, AID, life cycle state, privileges (1 byte).
+        # GP 2.1.1 section 9.4.3: length, AID, life cycle state, privileges (1 byte).
         if aid_end + 2 > len(data) or not 5 <= data[offset] <= 16:
             raise KmsError(Code.CARD_PROTOCOL, f"GET STATUS was answered with a broken entry at offset {offset}")
         entries.append(RegistryEntry(data[offset + 1 : aid_end], data[aid_end], data[aid_end + 1 : aid_end + 2]))

@@ -116,7 +116,7 @@ def build_store_data_blocks(dgis: Sequence[Dgi], *, max_data: int = DEFAULT_MAX_
 
     `max_data`: most bytes in one command before secure messaging. DGIs stay whole; only one that is longer than a
     command is cut, and then it has commands of its own. P1 says for each command whether all, some or none of it is
-    encrypted (GP 2.3.1 table 11-89). Raises `card.apdu-invalid` for no DGI or more than 256 commands.
+    encrypted (GP 2.3.1 section 11.11.2). Raises `card.apdu-invalid` for no DGI or more than 256 commands.
     """
     if not 1 <= max_data <= MAX_COMMAND_DATA:
         raise KmsError(Code.APDU_INVALID, "a STORE DATA command takes 1-255 bytes")

@@ -5,13 +5,13 @@ Rules: a transaction is short and never spans an HSM call. Repositories take and
 None, `save` writes all columns of an existing row. Leaving the `with` block commits; an exception rolls back.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from kms.card.keys import KeyPort
+from kms.card.keys import KcvMethod, KeyPort, KeyType
 from kms.domain.audit import AuditEvent
 from kms.domain.cards import Application, Card, SecurityDomain
 from kms.domain.keys import KeySet, MasterKey, MasterKind
@@ -148,16 +148,25 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class NewMaster:
-    """What the HSM says of a master key it made or imported. `check_value`: by the GlobalPlatform method of its type."""
+    """What the HSM says of a master key it made or imported.
+
+    `kcv`: by `kcv_method`, the one for people: 5 bytes by CMAC for AES, 3 bytes for triple DES. `attributes`: PKCS#11
+    name and value of each, as read back from the token.
+    """
 
     object_id: bytes
     kcv: bytes
     attributes: tuple[tuple[str, str], ...]
+    kcv_method: KcvMethod = KcvMethod.AES_CMAC
 
 
 @dataclass(frozen=True)
 class HsmStatus:
-    """The token as `kms hsm status` shows it. `answered_at`: when it last answered a call; `wrap`: native or transient."""
+    """The token as `kms hsm status` shows it.
+
+    `answered_at`: when it last answered a call. `wrap_strategy`: native, transient or refused, the weaker of triple DES
+    and AES; `wrap_reason`: what probing found of each.
+    """
 
     token_label: str
     manufacturer: str
@@ -168,6 +177,7 @@ class HsmStatus:
     missing_mechanisms: tuple[str, ...]
     wrap_strategy: str
     answered_at: datetime | None
+    wrap_reason: str = ""
 
 
 class Vault(Protocol):
@@ -182,13 +192,46 @@ class Vault(Protocol):
         ...
 
     def check(self) -> None:
-        """Raise `hsm.unavailable` when the token has not answered lately. Reads a timestamp; never waits for the lock."""
-        ...
+        """Raise `hsm.unavailable` when the token has not answered lately. Reads a timestamp; never waits for the
+        lock.""" ...
 
     def status(self) -> HsmStatus: ...
 
     def generate_master(self, object_id: bytes, label: str) -> NewMaster:
-        """Generate an AES-256 master: derive-only, sensitive, not extractable, not modifiable, not copyable."""
+        """Generate an AES-256 master: derive-only, sensitive, not extractable, modifiable, copyable or destroyable.
+
+        `object_id`: 16 bytes. The same id again gives the key that is there already, so that a run that was cut off can
+        be taken up again. Raises `key.attributes`, `key.ambiguous`, `hsm.*`.
+        """
+        ...
+
+    def import_master(
+        self,
+        object_id: bytes,
+        label: str,
+        *,
+        key_type: KeyType,
+        components: Sequence[bytearray],
+        expected_kcv: bytes,
+        kcv_method: KcvMethod,
+    ) -> NewMaster:
+        """Make a derive-only master that is the XOR of 1 to 5 key components of its full length.
+
+        The components are overwritten with zeros, whatever happens. The key is kept only if its check value is
+        `expected_kcv`; else `key.kcv-mismatch`. The same `object_id` again gives the key that is there already, if its
+        check value agrees. Raises `input.invalid` for components of a wrong number or length.
+        """
+        ...
+
+    def watch(self, on_hang: Callable[[], None] | None = None) -> None:
+        """Open the HSM in this process and keep it under watch; `on_hang` is called when a call does not come back.
+
+        For server workers, after the fork. `check` starts it without `on_hang`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Log out of the HSM and stop watching it."""
         ...
 
 

@@ -1,0 +1,62 @@
+"""One opened token: its session, what probing found, and the masters looked up so far. Dies as a whole."""
+
+from dataclasses import dataclass, field
+
+from pkcs11 import Attribute, SecretKey, Session, Token
+
+from kms.card.keys import KcvMethod, KeyType
+from kms.errors import Code, KmsError
+from kms.hsm.wrapping import WrapPlan
+
+
+@dataclass
+class LoadedMaster:
+    """A master that was found, with its attributes checked. `check_values`: those asked for so far, by method.
+
+    `k1`: the CMAC subkey of an AES master, 16 bytes, once a derivation needed it.
+    """
+
+    object_id: bytes
+    key_type: KeyType
+    secret: SecretKey = field(repr=False)
+    check_values: dict[KcvMethod, bytes] = field(default_factory=dict)
+    k1: bytes | None = field(default=None, repr=False)
+
+
+@dataclass
+class Connection:
+    """An opened and logged-in token. `generation` counts connections; `opened_at`: monotonic seconds.
+
+    `masters`: looked up in this connection, by object id. `checked_templates`: names of session templates whose
+    attributes were read back in this connection.
+    """
+
+    generation: int
+    epoch: int
+    opened_at: float
+    token: Token
+    hsm_session: Session = field(repr=False)
+    mechanisms: tuple[str, ...]
+    missing_mechanisms: tuple[str, ...]
+    plan: WrapPlan
+    masters: dict[bytes, LoadedMaster] = field(default_factory=dict)
+    checked_templates: set[str] = field(default_factory=set)
+
+    def check_mechanisms(self) -> None:
+        """Raise `hsm.mechanism` when the token lacks a mechanism that this product needs."""
+        if self.missing_mechanisms:
+            raise KmsError(
+                Code.HSM_MECHANISM,
+                f"the HSM lacks {', '.join(self.missing_mechanisms)}; switch them on or use another token",
+            )
+
+    def check_alive(self) -> None:
+        """Make calls that fail when the token is gone, or was gone: PKCS11Error. Two or three calls.
+
+        Token information answers for the present; a master's attribute for what happened in between, for a token that
+        came back no longer knows the old handles.
+        """
+        self.token.slot.get_token()
+        for master in self.masters.values():
+            master.secret.get_attributes([Attribute.ID])
+            return

@@ -1,0 +1,220 @@
+"""The one way to the token: library, login, lock, connection generation, recovery, and when it last answered.
+
+Rules: every PKCS#11 call happens inside `Gateway.connect`, which holds the process-wide lock, opens the token when
+first used (after fork), and turns what went wrong into `KmsError`. A lost connection is not repaired behind the
+caller's back: the caller gets `hsm.unavailable`, the next call opens a new connection under a new generation. While the
+token is away calls fail at once and one at a time tries to open it. A refused PIN is never tried again in this process
+(R36).
+"""
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from pkcs11 import Session, Token
+from pkcs11.exceptions import GeneralError, PKCS11Error, UserAlreadyLoggedIn
+
+from kms.errors import Code, KmsError
+from kms.hsm.breaker import Breaker
+from kms.hsm.connection import Connection
+from kms.hsm.faults import PIN_REFUSED, ConnectionLostError, build_refusal, build_unavailable, is_lost
+from kms.hsm.library import get_library
+from kms.hsm.probe import probe_token
+from kms.hsm.settings import MAX_ANSWER_AGE_S, HsmSettings
+
+LOGIN_TRIES = 6
+LOGIN_PAUSE_S = (0.02, 0.12)  # hsm-facts: processes that log in at the same moment fail with CKR_GENERAL_ERROR
+
+
+class Gateway:
+    """Owner of one token's connection in this process."""
+
+    def __init__(self, settings: HsmSettings) -> None:
+        self.settings = settings
+        self._library = get_library(settings.module)
+        self._breaker = Breaker(settings.first_retry_s, settings.longest_retry_s)
+        self._connection: Connection | None = None
+        self._generation = 0
+        self._lost_epoch = 0
+        self._opening = False
+        self._refused_pin = ""
+        self._lost_reason = ""
+        self._busy_since: float | None = None
+        self._answered_at: float | None = None
+        self.answered_at: datetime | None = None
+
+    @contextmanager
+    def connect(self, generation: int | None = None) -> Iterator[Connection]:
+        """Hold the token for a few calls. `generation`: refuse unless the connection is still this one.
+
+        Raises `hsm.unavailable`, `hsm.login`, `hsm.mechanism`, and what the block raises.
+        """
+        self._check_before_lock()
+        if not self._library.lock.acquire(timeout=self.settings.call_timeout_s):
+            raise build_unavailable("another call does not come back")
+        try:
+            self._busy_since = time.monotonic()
+            yield self._get_connection(generation)
+            self._record_answer()
+        except ConnectionLostError as error:
+            self._lose(str(error))
+            raise build_unavailable(str(error)) from error
+        except PKCS11Error as error:
+            if not is_lost(error):
+                self._record_answer()
+                raise build_refusal(error) from error
+            self._lose(type(error).__name__)
+            raise build_unavailable(type(error).__name__) from error
+        finally:
+            self._busy_since = None
+            self._library.lock.release()
+
+    def check(self) -> None:
+        """Raise `hsm.login` or `hsm.unavailable` unless the token answered lately. Takes no lock and makes no call."""
+        if self._refused_pin:
+            raise self._build_login_error()
+        if self.get_call_age() > self.settings.call_timeout_s:
+            raise build_unavailable("a call does not come back")
+        if self._connection is None:
+            raise build_unavailable(self._lost_reason or "not opened yet")
+        answered_at = self._answered_at
+        if answered_at is None or time.monotonic() - answered_at > MAX_ANSWER_AGE_S:
+            raise build_unavailable("no answer lately")
+
+    def get_call_age(self) -> float:
+        """For how many seconds the call in progress has been running; 0 when none is. Takes no lock."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    @staticmethod
+    def now() -> float:
+        """Monotonic seconds, as all times of a connection."""
+        return time.monotonic()
+
+    def ask_sign_of_life(self) -> None:
+        """Make a call that needs the token, unless one is under way. Raises as `connect` does; opens it if need be."""
+        if self._busy_since is not None:
+            return
+        with self.connect() as connection:
+            connection.check_alive()
+
+    def lose(self, reason: str) -> None:
+        """Give the connection up, so that the next call opens a new one, which ends all of its session objects."""
+        with self._library.lock:
+            self._lose(reason)
+
+    def close(self) -> None:
+        """Log out and close the session, when one is open. Errors are left: the process is about to end."""
+        connection = self._connection
+        if connection is None or not self._library.lock.acquire(timeout=self.settings.call_timeout_s):
+            return
+        try:
+            self._lose("closed")
+            if connection.epoch == self._library.epoch:
+                connection.hsm_session.close()
+        except PKCS11Error:
+            return
+        finally:
+            self._library.lock.release()
+
+    def _check_before_lock(self) -> None:
+        self._library.check_process()
+        if self._refused_pin:
+            raise self._build_login_error()
+        if self._connection is not None or not self._breaker.is_tripped:
+            return
+        # The token is away: whoever comes first after the pause tries to open it, all others fail at once.
+        if self._opening or self._breaker.get_pause(time.monotonic()) > 0:
+            raise build_unavailable(self._lost_reason)
+
+    def _get_connection(self, generation: int | None) -> Connection:
+        connection = self._connection
+        if connection is not None and connection.epoch != self._library.epoch:
+            self._lose("the library was initialised again")
+            connection = None
+        if generation is not None and (connection is None or connection.generation != generation):
+            raise KmsError(
+                Code.HSM_UNAVAILABLE,
+                "the connection to the HSM was renewed since this key was made; start the step again",
+            )
+        return connection or self._open()
+
+    def _open(self) -> Connection:
+        if self._refused_pin:  # another thread found out while this one waited for the lock
+            raise self._build_login_error()
+        self._opening = True
+        try:
+            connection = self._open_connection()
+        except KmsError as error:
+            self._record_failure(error.detail)
+            raise
+        except PKCS11Error as error:
+            self._record_failure(type(error).__name__)
+            raise build_unavailable(type(error).__name__) from error
+        finally:
+            self._opening = False
+        self._breaker.record_success()
+        self._connection = connection
+        return connection
+
+    def _open_connection(self) -> Connection:
+        library = self._library
+        # A token that went away answers "not found" until the library is initialised again (hsm-facts).
+        if library.epoch in {0, self._lost_epoch} or library.environment != dict(self.settings.environment):
+            library.initialise(self.settings.environment)
+        # Until this connection stands the epoch counts as lost, so that the next try initialises again.
+        self._lost_epoch = library.epoch
+        token = library.get_token(self.settings.token_label)
+        hsm_session = self._log_in(token)
+        found = probe_token(token, hsm_session, self.settings)
+        self._lost_epoch = 0
+        self._generation += 1
+        return Connection(
+            self._generation,
+            library.epoch,
+            time.monotonic(),
+            token,
+            hsm_session,
+            found.mechanisms,
+            found.missing_mechanisms,
+            found.plan,
+        )
+
+    def _log_in(self, token: Token) -> Session:
+        for tries_left in reversed(range(LOGIN_TRIES)):
+            try:
+                return token.open(rw=True, user_pin=self.settings.pin)
+            except UserAlreadyLoggedIn:
+                return token.open(rw=True)  # a login holds for the whole process (PKCS#11 2.40 section 5.6)
+            except PIN_REFUSED as error:
+                # One wrong PIN counts towards the lock; a second would be ours.
+                self._refused_pin = type(error).__name__
+                raise self._build_login_error() from error
+            except GeneralError:
+                if not tries_left:
+                    raise
+                time.sleep(random.uniform(*LOGIN_PAUSE_S))  # noqa: S311 - spreads processes, guards nothing
+        raise build_unavailable("login")
+
+    def _build_login_error(self) -> KmsError:
+        return KmsError(
+            Code.HSM_LOGIN,
+            f"the HSM refused the PIN ({self._refused_pin}); it is not tried again, since wrong PINs lock the token."
+            " Correct the PIN file, then restart",
+        )
+
+    def _lose(self, reason: str) -> None:
+        if self._connection is not None and self._connection.epoch == self._library.epoch:
+            self._lost_epoch = self._library.epoch
+        self._connection = None
+        self._lost_reason = reason
+
+    def _record_failure(self, reason: str) -> None:
+        self._lost_reason = reason
+        self._breaker.record_failure(time.monotonic())
+
+    def _record_answer(self) -> None:
+        self._answered_at = time.monotonic()
+        self.answered_at = datetime.now(UTC)

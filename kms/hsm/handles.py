@@ -1,0 +1,24 @@
+"""Handles of keys in the token: tagged with the connection generation that made them, and silent about values."""
+
+from dataclasses import dataclass, field
+
+from pkcs11 import SecretKey
+
+from kms.card.keys import KeyType, KeyUse
+
+
+@dataclass(frozen=True, eq=False)
+class TokenKey:
+    """A key in the token, valid in the scope and the connection generation that made it.
+
+    A master's `use` is DERIVE: that is all it may do. `object_id`: a master's CKA_ID, empty for session objects.
+    `padded`: the 32-byte object that is wrapped in place of a 24-byte AES key.
+    """
+
+    key_type: KeyType
+    use: KeyUse
+    generation: int
+    scope: object = field(repr=False)
+    secret: SecretKey = field(repr=False)
+    object_id: bytes = b""
+    padded: SecretKey | None = field(default=None, repr=False)

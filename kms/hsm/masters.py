@@ -1,0 +1,248 @@
+"""Master keys in the token: found by object id, checked by type, attributes and check value, generated, imported.
+
+Rules: labels are not unique and select nothing. A missing key is never answered by making one: a token that went away
+and came back answers "not found", too. A key whose check value is not the expected one is not kept: the value is tried
+as a session object first, since a master can never be destroyed again by the service's login (R19).
+"""
+
+import hmac
+from collections.abc import Sequence
+from functools import reduce
+
+from pkcs11 import Attribute, MechanismFlag, ObjectClass, SecretKey
+from pkcs11 import KeyType as TokenKeyType
+from pkcs11.mechanisms import Mechanism
+
+from kms.card.keys import KcvMethod, KeyType, MasterRef
+from kms.errors import Code, KmsError
+from kms.hsm.connection import Connection, LoadedMaster
+from kms.hsm.faults import ConnectionLostError
+from kms.hsm.mechanisms import TOKEN_TYPES
+from kms.hsm.readable import read_check_value
+from kms.hsm.templates import MASTER, TRIAL, build_value_template, check_attributes
+from kms.hsm.wrapping import erase
+from kms.service.ports import NewMaster
+
+OBJECT_ID_LENGTH = 16
+MAX_COMPONENTS = 5
+
+# How old a connection may be to be believed when it says "no such key" and nothing else proves it alive.
+FRESH_S = 1.0
+
+_RECORDED = (
+    Attribute.LABEL,
+    Attribute.TOKEN,
+    Attribute.PRIVATE,
+    Attribute.SENSITIVE,
+    Attribute.ALWAYS_SENSITIVE,
+    Attribute.EXTRACTABLE,
+    Attribute.NEVER_EXTRACTABLE,
+    Attribute.MODIFIABLE,
+    Attribute.COPYABLE,
+    Attribute.DESTROYABLE,
+    Attribute.LOCAL,
+    Attribute.DERIVE,
+    Attribute.ENCRYPT,
+    Attribute.DECRYPT,
+    Attribute.SIGN,
+    Attribute.VERIFY,
+    Attribute.WRAP,
+    Attribute.UNWRAP,
+)
+
+
+def get_method_for_people(key_type: KeyType) -> KcvMethod:
+    """The check value method shown to people: CMAC for AES (R14), zero encryption for triple DES."""
+    return KcvMethod.AES_CMAC if key_type.is_aes else KcvMethod.DES_ZERO
+
+
+def get_master(connection: Connection, ref: MasterRef, now: float) -> LoadedMaster:
+    """Find a master and check it. No call when this connection has looked it up and checked it before.
+
+    Raises `key.missing`, `key.ambiguous`, `key.attributes`, `key.kcv-mismatch`; ConnectionLostError when "missing" may
+    mean that the token was away. `now`: monotonic seconds.
+    """
+    master = connection.masters.get(ref.object_id)
+    if master is None:
+        secret = find_object(connection, ref.object_id)
+        if secret is None:
+            _check_absence(connection, now)
+            raise KmsError(
+                Code.KEY_MISSING,
+                f"no master key with object id {ref.object_id.hex().upper()} in the HSM; is this the right token?",
+            )
+        master = load_master(secret, ref.object_id)
+    if master.key_type is not ref.key_type:
+        raise KmsError(
+            Code.KEY_ATTRIBUTES,
+            f"master key {ref.object_id.hex().upper()} is {master.key_type} in the HSM, not {ref.key_type} as recorded",
+        )
+    check_kcv(master, ref.kcv, ref.kcv_method)
+    connection.masters[ref.object_id] = master
+    return master
+
+
+def find_object(connection: Connection, object_id: bytes) -> SecretKey | None:
+    """The one secret key on the token with this CKA_ID, or None. Raises `key.ambiguous` when there are several."""
+    search = {Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.TOKEN: True, Attribute.ID: object_id}
+    found = list(connection.hsm_session.get_objects(search))
+    if len(found) > 1:
+        raise KmsError(
+            Code.KEY_AMBIGUOUS,
+            f"{len(found)} keys in the HSM have object id {object_id.hex().upper()}; none is used until one is left",
+        )
+    if not found:
+        return None
+    if not isinstance(found[0], SecretKey):
+        raise KmsError(Code.KEY_ATTRIBUTES, f"object {object_id.hex().upper()} in the HSM is not a secret key")
+    return found[0]
+
+
+def load_master(secret: SecretKey, object_id: bytes) -> LoadedMaster:
+    """Check a found object against the master template and learn its type. Raises `key.attributes`."""
+    check_attributes(secret, MASTER)
+    found = secret.get_attributes([Attribute.KEY_TYPE, Attribute.VALUE_LEN])
+    for key_type, token_type in TOKEN_TYPES.items():
+        if found[Attribute.KEY_TYPE] is token_type and (
+            not key_type.is_aes or found.get(Attribute.VALUE_LEN) == key_type.length
+        ):
+            return LoadedMaster(object_id, key_type, secret)
+    raise KmsError(Code.KEY_ATTRIBUTES, f"master key {object_id.hex().upper()} is of a type that is not used here")
+
+
+def check_kcv(master: LoadedMaster, expected: bytes, method: KcvMethod) -> None:
+    """Raise `key.kcv-mismatch` unless the key in the token has this check value."""
+    found = master.check_values.get(method)
+    if found is None:
+        found = read_check_value(master.secret, master.key_type, method)
+        master.check_values[method] = found
+    if not hmac.compare_digest(found, expected):
+        raise KmsError(
+            Code.KEY_KCV_MISMATCH,
+            f"master key {master.object_id.hex().upper()} in the HSM has another check value ({method}) than recorded;"
+            " it is not used",
+        )
+
+
+def generate_master(connection: Connection, object_id: bytes, label: str) -> NewMaster:
+    """Generate an AES-256 master, or take up the key of that id which a run that was cut off has made."""
+    check_object_id(object_id)
+    secret = find_object(connection, object_id)
+    if secret is None:
+        connection.hsm_session.generate_key(
+            TokenKeyType.AES,
+            256,
+            id=object_id,
+            label=label,
+            store=True,
+            capabilities=MechanismFlag.DERIVE,
+            mechanism=Mechanism.AES_KEY_GEN,
+            template=dict(MASTER.attributes),
+        )
+        secret = _get_object(connection, object_id)
+    master = load_master(secret, object_id)
+    if master.key_type is not KeyType.AES256 or secret[Attribute.LOCAL] is not True:
+        raise KmsError(
+            Code.KEY_ATTRIBUTES, f"object {object_id.hex().upper()} is no AES-256 key generated in the HSM; not used"
+        )
+    return _describe(connection, master)
+
+
+def import_master(
+    connection: Connection,
+    object_id: bytes,
+    label: str,
+    *,
+    key_type: KeyType,
+    components: Sequence[bytearray],
+    expected: tuple[KcvMethod, bytes],
+) -> NewMaster:
+    """Make a derive-only master out of key components. See `TokenVault.import_master`."""
+    check_object_id(object_id)
+    check_components(components, key_type)
+    secret = find_object(connection, object_id)
+    if secret is None:
+        value = combine(components)
+        try:
+            _try_value(connection, key_type, value, expected)
+            connection.hsm_session.create_object(build_value_template(MASTER, key_type, value, object_id, label))
+        finally:
+            erase(value)
+        secret = _get_object(connection, object_id)
+    master = load_master(secret, object_id)
+    if master.key_type is not key_type:
+        raise KmsError(Code.KEY_ATTRIBUTES, f"object {object_id.hex().upper()} is {master.key_type}, not {key_type}")
+    check_kcv(master, expected[1], expected[0])
+    return _describe(connection, master)
+
+
+def check_object_id(object_id: bytes) -> None:
+    """Raise `input.invalid` unless the object id has its 16 bytes."""
+    if len(object_id) != OBJECT_ID_LENGTH:
+        raise KmsError(Code.INPUT_INVALID, f"an object id has {OBJECT_ID_LENGTH} bytes")
+
+
+def check_components(components: Sequence[bytearray], key_type: KeyType) -> None:
+    """Raise `input.invalid` unless there are 1 to 5 components of the key's full length (R4)."""
+    if not 1 <= len(components) <= MAX_COMPONENTS:
+        raise KmsError(Code.INPUT_INVALID, f"a key has 1 to {MAX_COMPONENTS} components, not {len(components)}")
+    for number, component in enumerate(components, 1):
+        if len(component) != key_type.length:
+            raise KmsError(
+                Code.INPUT_INVALID,
+                f"component {number} has {len(component)} bytes, but each component of a {key_type} key has"
+                f" {key_type.length}",
+            )
+
+
+def combine(components: Sequence[bytearray]) -> bytes:
+    """The key: the XOR of its components. The caller erases it."""
+    number = reduce(lambda total, component: total ^ int.from_bytes(component, "big"), components, 0)
+    return number.to_bytes(len(components[0]), "big")
+
+
+def _try_value(connection: Connection, key_type: KeyType, value: bytes, expected: tuple[KcvMethod, bytes]) -> None:
+    trial = connection.hsm_session.create_object(build_value_template(TRIAL, key_type, value))
+    if not isinstance(trial, SecretKey):
+        raise KmsError(Code.KEY_ATTRIBUTES, "the HSM made something else than a secret key")
+    try:
+        found = read_check_value(trial, key_type, expected[0])
+    finally:
+        trial.destroy()
+    if not hmac.compare_digest(found, expected[1]):
+        raise KmsError(
+            Code.KEY_KCV_MISMATCH,
+            f"the components give a key with another check value ({expected[0]}) than expected; nothing was kept."
+            " Check each component and the check value, then enter them again",
+        )
+
+
+def _get_object(connection: Connection, object_id: bytes) -> SecretKey:
+    # Looked up again, not taken from the call that made it: so a second key of the same id is noticed at once.
+    secret = find_object(connection, object_id)
+    if secret is None:
+        raise ConnectionLostError("a key that was just made is not there")
+    return secret
+
+
+def _check_absence(connection: Connection, now: float) -> None:
+    connection.check_alive()
+    if not connection.masters and now - connection.opened_at > FRESH_S:
+        # Nothing proves that this connection still sees the token's objects; a new one does.
+        raise ConnectionLostError("a key was not found by an old connection")
+
+
+def _describe(connection: Connection, master: LoadedMaster) -> NewMaster:
+    method = get_method_for_people(master.key_type)
+    if method not in master.check_values:
+        master.check_values[method] = read_check_value(master.secret, master.key_type, method)
+    connection.masters[master.object_id] = master
+    found = master.secret.get_attributes(list(_RECORDED))
+    attributes = tuple((f"CKA_{name.name}", _show(found.get(name))) for name in _RECORDED)
+    return NewMaster(master.object_id, master.check_values[method], attributes, method)
+
+
+def _show(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "not supported" if value is None else str(value)

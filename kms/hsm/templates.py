@@ -1,0 +1,139 @@
+"""The one module of PKCS#11 templates: every attribute of every key this product makes is written here.
+
+Rules: nothing is left to a default of the library or the token. DERIVE on a master is the right to learn whatever it
+derives (a template may ask for a readable result), so no other module builds a template. What a token made is checked:
+masters attribute by attribute each time they are looked up; session keys' capabilities at each derivation
+(python-pkcs11 reads them anyway) and their other attributes once per template and connection (docs/adr 0020).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pkcs11 import Attribute, Key, MechanismFlag, ObjectClass
+from pkcs11.types import DecryptMixin, DeriveMixin, EncryptMixin, SignMixin, UnwrapMixin, VerifyMixin, WrapMixin
+
+from kms.card.keys import KeyType, KeyUse
+from kms.errors import Code, KmsError
+from kms.hsm.mechanisms import TOKEN_TYPES
+from kms.hsm.wrapping import WrapStrategy
+
+NO_CAPABILITY = MechanismFlag(0)
+
+CAPABILITY_ATTRIBUTES = {
+    Attribute.ENCRYPT: (MechanismFlag.ENCRYPT, EncryptMixin),
+    Attribute.DECRYPT: (MechanismFlag.DECRYPT, DecryptMixin),
+    Attribute.SIGN: (MechanismFlag.SIGN, SignMixin),
+    Attribute.VERIFY: (MechanismFlag.VERIFY, VerifyMixin),
+    Attribute.WRAP: (MechanismFlag.WRAP, WrapMixin),
+    Attribute.UNWRAP: (MechanismFlag.UNWRAP, UnwrapMixin),
+    Attribute.DERIVE: (MechanismFlag.DERIVE, DeriveMixin),
+}
+
+_SESSION_ATTRIBUTES: Mapping[Attribute, bool] = {
+    Attribute.TOKEN: False,
+    Attribute.PRIVATE: True,
+    Attribute.SENSITIVE: True,
+    Attribute.EXTRACTABLE: False,
+    Attribute.MODIFIABLE: False,
+    Attribute.COPYABLE: False,
+}
+
+
+@dataclass(frozen=True)
+class Template:
+    """What a new session object may do and how it is kept. `name`: for the once-per-connection check and errors."""
+
+    name: str
+    capabilities: MechanismFlag
+    attributes: Mapping[Attribute, bool]
+
+
+# R19: a master is derive-only, and nothing about it can be changed, copied, read or destroyed by the service's login.
+MASTER = Template(
+    "master",
+    MechanismFlag.DERIVE,
+    {
+        Attribute.TOKEN: True,
+        Attribute.PRIVATE: True,
+        Attribute.SENSITIVE: True,
+        Attribute.EXTRACTABLE: False,
+        Attribute.MODIFIABLE: False,
+        Attribute.COPYABLE: False,
+        Attribute.DESTROYABLE: False,
+    },
+)
+
+# The same for the moment in which an imported value's check value is found out, before it becomes a token object.
+TRIAL = Template("trial", MechanismFlag.DERIVE, _SESSION_ATTRIBUTES)
+
+# A check value or CMAC subkey on its way out: a generic secret without any capability, read and destroyed at once.
+READABLE = Template(
+    "readable",
+    NO_CAPABILITY,
+    {**_SESSION_ATTRIBUTES, Attribute.SENSITIVE: False, Attribute.EXTRACTABLE: True},
+)
+
+# The 32 bytes that are wrapped in place of a 24-byte AES key (`scope.py`).
+PADDED_PAYLOAD = Template("padded-payload", NO_CAPABILITY, {**_SESSION_ATTRIBUTES, Attribute.EXTRACTABLE: True})
+
+
+def get_session_template(use: KeyUse, key_type: KeyType, strategy: WrapStrategy) -> Template:
+    """The template of a derived session object of one use. `strategy`: how keys of this type are wrapped."""
+    attributes = dict(_SESSION_ATTRIBUTES)
+    if use is KeyUse.PAYLOAD:
+        attributes[Attribute.EXTRACTABLE] = True  # C_WrapKey asks for it; under `transient`, reading does
+        attributes[Attribute.SENSITIVE] = strategy is WrapStrategy.NATIVE
+    return Template(f"{use}/{key_type}/{strategy}", _get_capabilities(use, key_type, strategy), attributes)
+
+
+def _get_capabilities(use: KeyUse, key_type: KeyType, strategy: WrapStrategy) -> MechanismFlag:
+    match use:
+        case KeyUse.DERIVE:
+            return MechanismFlag.DERIVE
+        case KeyUse.ENCRYPT:
+            # Only SCP03 answers are deciphered (R-ENCRYPTION); SCP02 has none.
+            return MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT if key_type.is_aes else MechanismFlag.ENCRYPT
+        case KeyUse.MAC:
+            return MechanismFlag.SIGN
+        case KeyUse.PAYLOAD:
+            return MechanismFlag.ENCRYPT  # one block, for its check value
+        case KeyUse.WRAP:
+            # Never with DECRYPT: wrap, then decrypt, and the wrapped key is out.
+            return MechanismFlag.WRAP if strategy is WrapStrategy.NATIVE else MechanismFlag.ENCRYPT
+
+
+def build_value_template(
+    template: Template, key_type: KeyType, value: bytes, object_id: bytes = b"", label: str = ""
+) -> dict[Attribute, object]:
+    """The template of C_CreateObject for a key of a given value."""
+    capabilities = {name: bool(flag & template.capabilities) for name, (flag, _) in CAPABILITY_ATTRIBUTES.items()}
+    return {
+        Attribute.CLASS: ObjectClass.SECRET_KEY,
+        Attribute.KEY_TYPE: TOKEN_TYPES[key_type],
+        Attribute.ID: object_id,
+        Attribute.LABEL: label,
+        Attribute.VALUE: value,
+        **capabilities,
+        **template.attributes,
+    }
+
+
+def check_capabilities(key: Key, template: Template) -> None:
+    """Raise `key.attributes` unless the token gave exactly the capabilities asked for. Makes no call.
+
+    python-pkcs11 reads the capability attributes of each new object and gives it one mixin class for each that is set.
+    """
+    for name, (flag, mixin) in CAPABILITY_ATTRIBUTES.items():
+        if isinstance(key, mixin) != bool(flag & template.capabilities):
+            raise KmsError(Code.KEY_ATTRIBUTES, f"the HSM made a {template.name} key with the wrong CKA_{name.name}")
+
+
+def check_attributes(key: Key, template: Template) -> None:
+    """Raise `key.attributes` unless the object has exactly the template's attributes. One or two calls."""
+    check_capabilities(key, template)
+    found = key.get_attributes(list(template.attributes))
+    for name, wanted in template.attributes.items():
+        if found.get(name) is not wanted:
+            raise KmsError(
+                Code.KEY_ATTRIBUTES, f"the {template.name} key in the HSM does not have CKA_{name.name}={wanted}"
+            )

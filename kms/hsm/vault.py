@@ -1,0 +1,130 @@
+"""The HSM as the services see it: `kms.service.ports.Vault` over one PKCS#11 token.
+
+Rules: nothing is opened before the first use, so a vault can be made before a server forks its workers.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from kms.card.keys import KcvMethod, KeyType
+from kms.errors import Code, KmsError
+from kms.hsm import masters
+from kms.hsm.gateway import Gateway
+from kms.hsm.scope import TokenScope
+from kms.hsm.settings import HsmSettings
+from kms.hsm.watch import Watch
+from kms.service.ports import HsmStatus, NewMaster
+
+MAX_RANDOM = 1024  # bytes
+
+
+class TokenVault:
+    """A vault over one token. Safe to share between threads."""
+
+    def __init__(self, settings: HsmSettings) -> None:
+        self._settings = settings
+        self._gateway = Gateway(settings)
+        self._watch: Watch | None = None
+        self._watch_process = 0
+        self._watch_lock = threading.Lock()
+
+    @contextmanager
+    def open_scope(self) -> Iterator[TokenScope]:
+        """See `Vault.open_scope`. Opening makes no call; the token is opened at the first operation."""
+        scope = TokenScope(self._gateway)
+        try:
+            yield scope
+        finally:
+            scope.close()
+
+    def random(self, length: int) -> bytes:
+        """See `Vault.random`. `length`: 1 to 1024 bytes."""
+        if not 1 <= length <= MAX_RANDOM:
+            raise KmsError(Code.INPUT_INVALID, f"random bytes are made 1 to {MAX_RANDOM} at a time")
+        with self._gateway.connect() as connection:
+            return connection.hsm_session.generate_random(length * 8)
+
+    def check(self) -> None:
+        """See `Vault.check`. The first call in a process starts `watch`, which opens the token."""
+        if self._watch is None or self._watch_process != os.getpid():
+            self.watch()
+        self._gateway.check()
+
+    def watch(self, on_hang: Callable[[], None] | None = None) -> None:
+        """Open the token and keep asking it for signs of life, in threads of this process.
+
+        `on_hang`: called once, in a thread, when a PKCS#11 call runs longer than `call_timeout_s`. Call it in the
+        worker, after the fork; again to set `on_hang`.
+        """
+        with self._watch_lock:
+            if self._watch is not None and self._watch_process == os.getpid():
+                self._watch.stop()
+            self._watch = Watch(self._gateway, on_hang)
+            self._watch_process = os.getpid()
+            self._watch.start()
+
+    def status(self) -> HsmStatus:
+        """See `Vault.status`. Asks the token, opening it if need be."""
+        with self._gateway.connect() as connection:
+            token = connection.token.slot.get_token()
+            plan = connection.plan
+            mechanisms, missing = connection.mechanisms, connection.missing_mechanisms
+        return HsmStatus(
+            token_label=token.label,
+            manufacturer=token.manufacturer_id,
+            model=token.model,
+            serial=token.serial.decode("ascii", "replace"),
+            firmware=".".join(str(part) for part in token.firmware_version),
+            mechanisms=mechanisms,
+            missing_mechanisms=missing,
+            wrap_strategy=str(plan.weakest),
+            answered_at=self._gateway.answered_at,
+            wrap_reason=plan.reason,
+        )
+
+    def generate_master(self, object_id: bytes, label: str) -> NewMaster:
+        """See `Vault.generate_master`."""
+        with self._gateway.connect() as connection:
+            connection.check_mechanisms()
+            return masters.generate_master(connection, object_id, label)
+
+    def import_master(
+        self,
+        object_id: bytes,
+        label: str,
+        *,
+        key_type: KeyType,
+        components: Sequence[bytearray],
+        expected_kcv: bytes,
+        kcv_method: KcvMethod,
+    ) -> NewMaster:
+        """See `Vault.import_master`."""
+        try:
+            with self._gateway.connect() as connection:
+                connection.check_mechanisms()
+                return masters.import_master(
+                    connection,
+                    object_id,
+                    label,
+                    key_type=key_type,
+                    components=components,
+                    expected=(kcv_method, expected_kcv),
+                )
+        finally:
+            for component in components:
+                component[:] = bytes(len(component))
+
+    def close(self) -> None:
+        """Stop watching, log out and end the connection."""
+        with self._watch_lock:
+            if self._watch is not None and self._watch_process == os.getpid():
+                self._watch.stop()
+            self._watch = None
+        self._gateway.close()
+
+
+def open_vault(settings: HsmSettings) -> TokenVault:
+    """The vault of a token; the token itself is opened at its first use, in the process that uses it."""
+    return TokenVault(settings)

@@ -192,8 +192,11 @@ class Vault(Protocol):
         ...
 
     def check(self) -> None:
-        """Raise `hsm.unavailable` when the token has not answered lately. Reads a timestamp; never waits for the
-        lock.""" ...
+        """Raise `hsm.unavailable` when the token has not answered lately, `hsm.login` when it refused the PIN.
+
+        Reads a timestamp; never waits for the lock.
+        """
+        ...
 
     def status(self) -> HsmStatus: ...
 

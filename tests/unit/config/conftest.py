@@ -3,6 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from kms.config import load_config
+from kms.errors import Code, KmsError
+
 TEXT = """\
 [platform]
 name = "issuer"
@@ -60,3 +63,11 @@ def write_config(tmp_path: Path) -> WriteConfig:
         return path
 
     return write
+
+
+def find_faults(path: Path) -> dict[str, str]:
+    """Load a configuration that must be refused: its faults by field."""
+    with pytest.raises(KmsError) as caught:
+        load_config(path)
+    assert caught.value.code is Code.CONFIG_INVALID
+    return {fault.where.removeprefix(f"{path}: "): fault.what for fault in caught.value.faults}

@@ -82,8 +82,8 @@ class Scp02Channel:
         self._session = Scp02Keys(keys, state.key_set, state.handshake.sequence_counter)
         self._host_cryptogram: bytes | None = None
 
-    def check_card(self) -> None:
-        """Check the card's cryptogram and known challenge, and keep the host cryptogram that comes with the first."""
+    def check_card(self) -> bytes:
+        """Check the card's cryptogram and known challenge; return and keep the host cryptogram that comes with them."""
         handshake = self._state.handshake
         card, host = self._session.mac_both_cryptograms(
             build_card_data(handshake), handshake.card_cryptogram, build_host_data(handshake)
@@ -91,15 +91,14 @@ class Scp02Channel:
         check_equal_cryptogram(card, handshake)
         check_card_challenge(self._session, handshake, self._state.parameters)
         self._host_cryptogram = host
+        return host
 
     def external_authenticate(self) -> CommandApdu:
         """Build EXTERNAL AUTHENTICATE with its C-MAC, ICV zero, whatever the level (GP 2.3.1 sections E.4.4, E.5.2)."""
         if self._state.commands:
             raise KmsError(Code.CONFLICT, "EXTERNAL AUTHENTICATE was built already: open a new channel")
-        if self._host_cryptogram is None:
-            self.check_card()
         level = self._state.parameters.level
-        command = CommandApdu(0x80, 0x82, level, 0x00, self._host_cryptogram or b"")
+        command = CommandApdu(0x80, 0x82, level, 0x00, self._host_cryptogram or self.check_card())
         mac = self._session.mac_command(build_mac_input(command))
         # The C-MAC of EXTERNAL AUTHENTICATE is the ICV of the first R-MAC (GP 2.3.1 section E.3.2).
         self._advance(mac, b"")
@@ -117,12 +116,14 @@ class Scp02Channel:
             self._advance(self._state.mac_chaining, build_stripped_command(command))
             return command
         # E.4.6: without data there is nothing to encrypt, as SCP03 prescribes it (ADR 0011).
-        padded = pad(command.data) if level.has_c_decryption and command.data else command.data
-        if len(padded) + MAC_LENGTH > MAX_COMMAND_DATA:
+        encrypts = level.has_c_decryption and bool(command.data)
+        data = pad(command.data) if encrypts else command.data
+        if len(data) + MAC_LENGTH > MAX_COMMAND_DATA:
             raise KmsError(Code.APDU_INVALID, f"{len(command.data)} bytes of command data leave no room for the C-MAC")
         # The MAC covers the plain data and their length, then the data is encrypted and the MAC is not (E.4.6).
         mac = self._session.mac_command(build_mac_input(command), self._state.mac_chaining)
-        data = self._session.encrypt_data(padded) if level.has_c_decryption and command.data else command.data
+        if encrypts:
+            data = self._session.encrypt_data(data)
         self._advance(mac, build_stripped_command(command))
         return replace(command, cla=command.cla | SECURE_MESSAGING, data=data + mac)
 

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from kms.card.key_sets import derive_static_key
 from kms.card.keys import CipherMode, KeyHandle, KeyPort, KeyRole, KeySetRef, KeyType, KeyUse
+from kms.errors import Code, KmsError
 
 BLOCK = 8
 
@@ -20,9 +21,16 @@ ENC = bytes.fromhex("0182")
 
 
 class Scp02Keys:
-    """The session keys of one key set at one sequence counter, bound to a key scope."""
+    """The session keys of one key set at one sequence counter, bound to a key scope.
+
+    Raises `input.invalid` for a key set that is not of two-key triple DES (GP 2.3.1 Table E-3).
+    """
 
     def __init__(self, keys: KeyPort, ref: KeySetRef, sequence_counter: int) -> None:
+        if ref.key_type is not KeyType.DES2:
+            raise KmsError(
+                Code.INPUT_INVALID, f"SCP02 runs under DES2 keys, not {ref.key_type}: check the card's profile"
+            )
         self._keys = keys
         self._ref = ref
         self._counter = sequence_counter.to_bytes(2, "big")

@@ -56,6 +56,15 @@ def test_the_vectors_are_what_their_script_makes() -> None:
     assert made["vectors"] == VECTORS
 
 
+def test_the_documents_worked_example_is_the_first_vector() -> None:
+    document = (Path(__file__).parents[3] / "docs" / "key-derivation.md").read_text()
+    example = "".join(document.split("```")[3].split())
+    first = VECTORS[0]
+    assert f"fixed{first['fixed']}PRFin01{first['fixed']}key{first['key']}" in example
+    for vector in VECTORS[1:3]:
+        assert f"| `{vector['fixed']}` | `{vector['key']}` |" in document
+
+
 def test_no_two_vectors_share_a_key() -> None:
     assert len({vector["key"][:32] for vector in VECTORS}) == len(VECTORS)
 

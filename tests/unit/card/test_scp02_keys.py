@@ -1,10 +1,13 @@
 """SCP02 session keys are the published ones, made in the token."""
 
+from dataclasses import replace
+
 import pytest
 
 from kms.card.key_sets import compute_kcv
 from kms.card.keys import KcvMethod, KeyType, KeyUse
 from kms.card.scp02_keys import C_MAC, DEK, ENC, R_MAC, Scp02Keys, pad
+from kms.errors import Code, KmsError
 from tests.fakes.software_keys import RecordedKeys
 
 K = bytes(range(0x40, 0x50))
@@ -35,6 +38,13 @@ def test_both_cryptograms_in_one_call_are_those_of_two(keys: RecordedKeys) -> No
     right = session.mac_cryptogram(card)
     assert session.mac_both_cryptograms(card, right, host) == (right, session.mac_cryptogram(host))
     assert session.mac_both_cryptograms(card, bytes(8), host)[0] == right
+
+
+@pytest.mark.parametrize("key_type", [KeyType.DES3, KeyType.AES128])
+def test_a_key_set_of_another_type_is_refused(keys: RecordedKeys, key_type: KeyType) -> None:
+    with pytest.raises(KmsError) as caught:
+        Scp02Keys(keys, replace(keys.ref, key_type=key_type), 0)
+    assert caught.value.code is Code.INPUT_INVALID
 
 
 @pytest.mark.parametrize("length", range(17))

@@ -152,7 +152,7 @@ class Gateway:
             raise
         except PKCS11Error as error:
             self._record_failure(type(error).__name__)
-            raise build_unavailable(type(error).__name__) from error
+            raise (build_unavailable(type(error).__name__) if is_lost(error) else build_refusal(error)) from error
         finally:
             self._opening = False
         self._breaker.record_success()

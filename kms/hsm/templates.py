@@ -29,13 +29,14 @@ CAPABILITY_ATTRIBUTES = {
     Attribute.DERIVE: (MechanismFlag.DERIVE, DeriveMixin),
 }
 
+# CKA_MODIFIABLE comes last: SoftHSM2 sets a derived key's attributes one by one and refuses what follows it.
 _SESSION_ATTRIBUTES: Mapping[Attribute, bool] = {
     Attribute.TOKEN: False,
     Attribute.PRIVATE: True,
     Attribute.SENSITIVE: True,
     Attribute.EXTRACTABLE: False,
-    Attribute.MODIFIABLE: False,
     Attribute.COPYABLE: False,
+    Attribute.MODIFIABLE: False,
 }
 
 

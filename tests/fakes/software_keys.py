@@ -38,6 +38,7 @@ class SoftwareKey:
     use: KeyUse
     value: bytes = field(repr=False)
     scope: "SoftwareKeys" = field(repr=False, compare=False)
+    master: bool = False
 
 
 class SoftwareKeys:
@@ -61,7 +62,7 @@ class SoftwareKeys:
             raise KmsError(Code.KEY_ATTRIBUTES, f"master key {ref.object_id.hex()} is not {ref.key_type}")
         if check_value(value, ref.key_type, ref.kcv_method) != ref.kcv:
             raise KmsError(Code.KEY_KCV_MISMATCH, f"master key {ref.object_id.hex()} has another check value")
-        return SoftwareKey(ref.key_type, KeyUse.DERIVE, value, self)
+        return SoftwareKey(ref.key_type, KeyUse.DERIVE, value, self, master=True)
 
     def derive_des(
         self, parent: KeyHandle, mode: CipherMode, data: bytes, key_type: KeyType, use: KeyUse
@@ -83,6 +84,9 @@ class SoftwareKeys:
             raise refused("derive_cmac needs an AES parent")
         if len(messages) != (key_type.length + 15) // 16 or any(not m or len(m) % 16 for m in messages):
             raise refused(f"{len(messages)} messages of whole blocks cannot make a {key_type} key")
+        if key.master and any(len(message) != 16 for message in messages):
+            # A token would have to read out chaining values, each of which is a key the master could derive.
+            raise refused("a master derives from messages of one block alone")
         value = b"".join(aes_cmac(key.value, message) for message in messages)
         return SoftwareKey(key_type, use, value[: key_type.length], self)
 
@@ -106,8 +110,12 @@ class SoftwareKeys:
 
     def wrap(self, wrapping: KeyHandle, key: KeyHandle, mode: CipherMode) -> bytes:
         self._count("wrap")
-        payload = self._own(key, KeyUse.PAYLOAD)
-        return run(self._own(wrapping, KeyUse.WRAP), mode, payload.value, None, encrypt=True)
+        payload, by = self._own(key, KeyUse.PAYLOAD), self._own(wrapping, KeyUse.WRAP)
+        right_mode = CipherMode.CBC if by.key_type.is_aes else CipherMode.ECB
+        if by.key_type.is_aes is not payload.key_type.is_aes or mode is not right_mode:
+            raise refused("keys are wrapped by 3DES-ECB (triple DES keys) or AES-CBC (AES keys)")
+        value = payload.value + bytes(-len(payload.value) % block_size(by.key_type))
+        return run(by, mode, value, None, encrypt=True)
 
     def load(self, value: bytes, key_type: KeyType, use: KeyUse) -> SoftwareKey:
         """Give a key with a known value, for recorded exchanges; no call of the port."""
@@ -181,8 +189,8 @@ def run(key: SoftwareKey, mode: CipherMode, data: bytes, iv: bytes | None, *, en
     size = block_size(key.key_type)
     if not data or len(data) % size:
         raise refused(f"{len(data)} bytes are no whole blocks of {size}")
-    if mode is CipherMode.ECB and iv is not None:
-        raise refused("ECB takes no IV")
+    if iv is not None and (mode is CipherMode.ECB or len(iv) != size):
+        raise refused("an IV is one block and goes with CBC alone")
     algorithm = AES(key.value) if key.key_type.is_aes else triple_des(key.value)
     chosen = modes.ECB() if mode is CipherMode.ECB else modes.CBC(bytes(size) if iv is None else iv)  # noqa: S305 - GlobalPlatform's mode
     cipher = Cipher(algorithm, chosen)

@@ -23,7 +23,13 @@ Aid = Annotated[
     str, Field(pattern=r"^([0-9A-Fa-f]{2}){5,16}$", description="Application identifier, 5-16 bytes in hex.")
 ]
 
-_CALLER = (Code.TERMINAL_UNKNOWN, Code.TERMINAL_REFUSED, Code.HSM_UNAVAILABLE, Code.DATABASE_UNAVAILABLE)
+_ALWAYS = (
+    Code.TERMINAL_UNKNOWN,
+    Code.TERMINAL_REFUSED,
+    Code.HSM_UNAVAILABLE,
+    Code.DATABASE_UNAVAILABLE,
+    Code.INTERNAL,
+)
 
 
 class _Message(BaseModel):
@@ -92,7 +98,7 @@ def build_applications(platform: ApiPlatform) -> APIBlueprint:
     @applications.doc(
         summary="Apply for an application on a card",
         extensions=may_answer(
-            *_CALLER,
+            *_ALWAYS,
             Code.INPUT_INVALID,
             Code.NOT_FOUND,
             Code.CARD_UNKNOWN,
@@ -118,7 +124,7 @@ def build_applications(platform: ApiPlatform) -> APIBlueprint:
     @applications.output(PendingAnswer)
     @applications.doc(
         summary="What waits for the cards a terminal serves",
-        extensions=may_answer(*_CALLER, Code.INPUT_INVALID, Code.CARD_UNKNOWN),
+        extensions=may_answer(*_ALWAYS, Code.INPUT_INVALID, Code.CARD_UNKNOWN),
     )
     def pending(query_data: PendingQuery) -> PendingAnswer:
         identity = bytes.fromhex(query_data.card) if query_data.card else None

@@ -31,7 +31,7 @@ def build_health(platform: ApiPlatform) -> APIBlueprint:
 
     @health.get("/readyz")
     @health.output(Health)
-    @health.doc(summary="Whether database and HSM answer", extensions=may_answer(Code.NOT_READY))
+    @health.doc(summary="Whether database and HSM answer", extensions=may_answer(Code.NOT_READY, Code.INTERNAL))
     def ready() -> Health:
         faults: list[Fault] = []
         for name, part in (("database", platform.store), ("hsm", platform.vault)):

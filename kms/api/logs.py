@@ -70,20 +70,19 @@ def get_reference() -> str:
 
 def log_error(error: Exception) -> None:
     """Log what a caller is not told."""
-    if isinstance(error, KmsError):
-        fields: dict[str, object] = {"code": str(error.code), "detail": error.detail}
-    else:
-        fields = describe_exception(error)
-    _LOG.error("failed", extra={_FIELDS: {"reference": get_reference(), **fields}})
+    _LOG.error("failed", extra={_FIELDS: {"reference": get_reference(), **describe_exception(error)}})
 
 
 def describe_exception(error: BaseException) -> dict[str, object]:
-    """Describe an error by its type and the lines it went through, without its text."""
+    """Describe an error by its type and the lines it went through; its text only where that is known to be safe."""
     frames = traceback.extract_tb(error.__traceback__)
-    return {
+    fields: dict[str, object] = {
         "error": type(error).__qualname__,
         "trace": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
     }
+    if isinstance(error, KmsError):
+        fields |= {"code": str(error.code), "detail": error.detail}
+    return fields
 
 
 def _describe_request(response: Response) -> dict[str, object]:

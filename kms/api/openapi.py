@@ -17,8 +17,8 @@ _PROBLEM_REF = "#/components/schemas/Problem"
 
 
 def may_answer(*codes: Code) -> dict[str, Any]:
-    """Say which problems an operation may answer with, beside 500."""
-    return {_CODES: [str(code) for code in (*codes, Code.INTERNAL)]}
+    """Say which problems an operation may answer with."""
+    return {_CODES: [str(code) for code in codes]}
 
 
 def describe_problems(app: APIFlask) -> None:

@@ -22,8 +22,9 @@ class StrictJsonProvider(DefaultJSONProvider):
 
     def loads(self, s: str | bytes, **_kwargs: Any) -> Any:  # noqa: ANN401 (the signature is Flask's)
         """Parse one JSON text. Raises `ValueError`."""
+        text = s.decode("utf-8") if isinstance(s, bytes) else s  # RFC 8259 section 8.1: UTF-8, no guessing
         try:
-            return json.loads(s, object_pairs_hook=_build_object, parse_constant=_refuse_constant)
+            return json.loads(text, object_pairs_hook=_build_object, parse_constant=_refuse_constant)
         except RecursionError:
             raise ValueError("nested too deeply") from None
 

@@ -20,7 +20,7 @@ def derive_card_keys(master: bytes, kdd: bytes, scheme: Diversification) -> tupl
     """Return ENC, MAC and DEK of 16 bytes each."""
     if scheme is Diversification.NONE:
         return master, master, master
-    # EMV CPS 1.1 section 4.1: the six rightmost bytes. VISA2: two bytes of the ISD's AID, then the chip's serial number.
+    # EMV CPS 1.1 section 4.1: the six rightmost bytes. VISA2: two bytes of the ISD's AID, then the chip's number.
     seed = kdd[4:10] if scheme is Diversification.EMV else kdd[0:2] + kdd[4:8]
     enc, mac, dek = (
         encrypt_ecb(master, seed + bytes([0xF0, number]) + seed + bytes([0x0F, number])) for number in (1, 2, 3)

@@ -54,10 +54,20 @@ class KeySet:
         """Return the key with this identifier, if the set has it."""
         return next((key for key in self.keys if key.kid == kid), None)
 
+    def with_key(self, added: StaticKey) -> "KeySet":
+        """Return the set with a key added or replaced; its sequence counter starts again (GP231 E.1.2.3)."""
+        others = tuple(key for key in self.keys if key.kid != added.kid)
+        return KeySet(self.kvn, tuple(sorted((*others, added), key=lambda key: key.kid)))
+
+    @property
+    def scp_keys(self) -> tuple[StaticKey, ...]:
+        """ENC, MAC and DEK (identifiers 1 to 3) in this order, as far as they are there."""
+        return tuple(key for kid in SCP_KIDS if (key := self.find_key(kid)) is not None)
+
     @property
     def has_scp_keys(self) -> bool:
-        """Whether ENC, MAC and DEK (identifiers 1 to 3) are all there."""
-        return all(self.find_key(kid) is not None for kid in SCP_KIDS)
+        """Whether ENC, MAC and DEK are all there."""
+        return len(self.scp_keys) == len(SCP_KIDS)
 
 
 @dataclass(frozen=True)

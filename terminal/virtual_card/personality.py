@@ -1,4 +1,4 @@
-"""How one virtual card differs from another: what was put in at the factory, and habits that real products differ in."""
+"""How one virtual card differs from another: what the factory put in, and habits that products differ in."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -12,9 +12,8 @@ DEFAULT_KDD: Final = bytes.fromhex("00010203040506070809")
 DEFAULT_IIN: Final = bytes.fromhex("4999999999")
 DEFAULT_CIN: Final = bytes.fromhex("00010203040506070809")
 DEFAULT_CPLC: Final = bytes.fromhex(
-    "4790" "5168" "4791" "2345" "0100" "2345" "00010203" "0405" "4812" "2345" "4813" "2345" "4814" "2345" "00000001"
-    "4815" "2345" "00000002"
-)  # fmt: skip  # a line per field group reads worse than the 42 bytes in order
+    "47905168 4791 2345 0100 2345 00010203 0405 4812 2345 4813 2345 4814 2345 00000001 4815 2345 00000002"
+)
 # The key that every document of the trade uses: public, worth nothing, on every deny list.
 PUBLIC_TEST_KEY: Final = bytes(range(0x40, 0x50))
 # SD, card lock and terminate, card reset, CVM; everything of byte 2 but global service; receipt generation.
@@ -28,7 +27,7 @@ class Personality:
 
     `keep_factory_set`: a key set FF stays when the first other complete set comes (some products drop it).
     `max_key_sets`: key sets that fit into one security domain. `max_failed_authentications`: failed EXTERNAL
-    AUTHENTICATE in a row after which a domain's keys are blocked, 0 for never (GP231 section 7.5.1 leaves it to policy).
+    AUTHENTICATE in a row after which a domain's keys are blocked, 0 for never (GP231 section 7.5.1: policy).
     `max_domains`: supplementary security domains that fit on the card.
     """
 

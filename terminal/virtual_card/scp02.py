@@ -53,7 +53,7 @@ class SessionKeys:
 
 def derive_session_keys(key_set: KeySet) -> SessionKeys:
     """Derive the session keys from a set's static keys and its sequence counter (GP231 E.4.1)."""
-    enc, mac, dek = (key.value for key in key_set.keys[:3])
+    enc, mac, dek = (key.value for key in key_set.scp_keys)
     counter = key_set.sequence_counter.to_bytes(2, "big")
 
     def derive(static_key: bytes, constant: int) -> bytes:

@@ -4,6 +4,7 @@ The dispatcher and the commands know `Handshake` and `SecureChannel` only. A sec
 and one branch in `authentication.open_handshake`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -81,6 +82,7 @@ class CardRuntime:
     personality: Personality
     state: CardState
     selected_aid: bytes
+    random_bytes: Callable[[int], bytes]
     handshake: Handshake | None = None
     channel: SecureChannel | None = None
     # A security error closed the channel: nothing is served until INITIALIZE UPDATE, SELECT or reset.

@@ -1,0 +1,77 @@
+"""Recorded SCP02 exchanges of independent off-card tools, fed to the card: every answer must match byte for byte.
+
+The recorded card differs from the specification in one thing: it keeps one sequence counter for all its key sets and
+does not set it to 0 when keys are loaded (GP231 E.1.2.3 does). So before each INITIALIZE UPDATE the counter is set from
+the recording, and the card challenge of i=15, which is random, is handed out from it. Everything else is the card's.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from terminal.virtual_card import CardState, VirtualCard, build_factory_state
+
+VECTORS = Path(__file__).parents[3] / "vectors" / "gp"
+RECORDINGS = sorted(VECTORS.glob("*scp02*.json"))
+
+
+def with_counter(state: CardState, kvn: int, counter: int) -> CardState:
+    key_set = state.isd.find_key_set(kvn)
+    assert key_set is not None
+    return state.with_domain(state.isd.with_key_set(replace(key_set, sequence_counter=counter)))
+
+
+def build_state(recording: dict[str, Any]) -> CardState:
+    first = recording["sessions"][0]
+    enc, mac, dek = (bytes.fromhex(first["static_keys"][role]) for role in ("ENC", "MAC", "DEK"))
+    return build_factory_state(
+        (enc, mac, dek),
+        isd_aid=bytes.fromhex(recording["card"]["isd"]),
+        kvn=int(first["kvn"], 16),
+        scp_i=int(first["i"], 16),
+        kdd=bytes.fromhex(first["kdd"]),
+    )
+
+
+def test_recordings_are_there() -> None:
+    assert len(RECORDINGS) == 8
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
+def test_every_answer_matches_the_recording(path: Path) -> None:
+    recording = json.loads(path.read_text(encoding="utf-8"))
+    challenges = [bytes.fromhex(session["card_challenge"]) for session in recording["sessions"]]
+    state = build_state(recording)
+    card = VirtualCard(state)
+    for exchange in recording["exchanges"]:
+        if "session" in exchange:
+            # A card that lost power and came back with the counter of the recording.
+            session = recording["sessions"][exchange["session"]]
+            state = with_counter(card.state, int(session["kvn"], 16), int(session["sequence_counter"], 16))
+            card = VirtualCard(state, random_bytes=lambda _size: challenges.pop(0))
+        response = card.transmit(bytes.fromhex(exchange["command"]))
+        assert response.hex().upper() == exchange["response"], exchange["name"]
+    final = {
+        f"{key_set.kvn:02X}": [{"type": f"{key.key_type:02X}", "key": key.value.hex().upper()} for key in key_set.keys]
+        for key_set in card.state.isd.key_sets
+    }
+    assert final == recording["final_keysets"]
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
+def test_a_new_key_set_starts_counting_at_zero(path: Path) -> None:
+    recording = json.loads(path.read_text(encoding="utf-8"))
+    first = recording["sessions"][0]
+    state = with_counter(build_state(recording), int(first["kvn"], 16), int(first["sequence_counter"], 16))
+    card = VirtualCard(state, random_bytes=lambda _size: bytes.fromhex(first["card_challenge"]))
+    for exchange in recording["exchanges"]:
+        card.transmit(bytes.fromhex(exchange["command"]))
+        if exchange["name"] == "PUT KEY":
+            key_set = card.state.isd.find_key_set(int(exchange["new_kvn"], 16))
+            assert key_set is not None
+            assert key_set.sequence_counter == 0
+            return
+    pytest.fail("no PUT KEY in the recording")

@@ -4,8 +4,15 @@ from pathlib import Path
 
 import click
 
+from kms.cli.audit import audit_group
+from kms.cli.cards import cards_group
 from kms.cli.context import DEFAULT_CONFIG, get_invocation
+from kms.cli.db import db_group
 from kms.cli.root import RootGroup
+from kms.cli.ssds import ssds_group
+from kms.cli.terminals import terminals_group
+from kms.cli.updates import updates_group
+from kms.cli.visits import visits_group
 
 
 @click.group(cls=RootGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,6 +32,18 @@ def cli(ctx: click.Context, config_file: Path, debug: bool) -> None:
     invocation = get_invocation(ctx)
     invocation.config_file = config_file
     invocation.debug = debug
+
+
+for group in (
+    audit_group,
+    cards_group,
+    db_group,
+    ssds_group,
+    terminals_group,
+    updates_group,
+    visits_group,
+):
+    cli.add_command(group)
 
 
 def main() -> None:

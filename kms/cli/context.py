@@ -1,15 +1,19 @@
 """What one invocation of `kms` carries: the configuration and the platform, each made when first asked for.
 
-Rules: commands take what they need through `get_config` and `get_platform`; a command that needs no HSM and no
-database (`kms pki`, `kms config`) must not open them.
+Rules: commands take what they need through `get_config`, `get_store` and `get_platform`; a command that only reads the
+database works while the HSM is away, and one that needs neither (`kms pki`) opens neither.
 """
 
+import os
+import pwd
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from kms.db.store import SqlStore, open_store
 
 if TYPE_CHECKING:
     from kms.bootstrap import Platform
@@ -29,6 +33,7 @@ class Invocation:
         self.debug = False
         self.resources = ExitStack()
         self.config: Config | None = None
+        self.store: SqlStore | None = None
         self.platform: Platform | None = None
 
     def close(self) -> None:
@@ -49,6 +54,24 @@ def get_config(ctx: click.Context) -> "Config":
     if invocation.config is None:
         invocation.config = load_config(invocation.config_file)
     return invocation.config
+
+
+def get_store(ctx: click.Context) -> SqlStore:
+    """Open the database alone, once, for commands that only read."""
+    invocation = get_invocation(ctx)
+    if invocation.store is None:
+        invocation.store = open_store(get_config(ctx).database.url)
+        invocation.resources.callback(invocation.store.dispose)
+    return invocation.store
+
+
+def get_actor() -> str:
+    """Say who runs the command, for the audit log: the operating system's user (not the environment's word for it)."""
+    uid = os.getuid()
+    try:
+        return f"cli:{pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"cli:uid-{uid}"
 
 
 def get_platform(ctx: click.Context) -> "Platform":

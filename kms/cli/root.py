@@ -42,7 +42,7 @@ class RootGroup(click.Group):
         extra["windows_expand_args"] = windows_expand_args
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
-        invocation = Invocation()
+        invocation = extra.pop("obj", None) or Invocation()
         try:
             code = super().main(args, prog_name, complete_var, standalone_mode=False, obj=invocation, **extra)
         except KmsError as error:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, text
 
 from kms.db.engine import READ_ONLY, build_engine
 from kms.db.faults import UPGRADE_HINT, translate_faults
+from kms.db.queries import SqlQueries
 from kms.db.repositories.applications import SqlApplicationRepository
 from kms.db.repositories.audit import SqlAuditRepository
 from kms.db.repositories.cards import SqlCardRepository
@@ -74,6 +75,11 @@ class SqlTransaction:
         return SqlMasterKeyRepository(self._connection)
 
     @cached_property
+    def queries(self) -> SqlQueries:
+        """Lists for people, over several tables; no part of the port."""
+        return SqlQueries(self._connection)
+
+    @cached_property
     def audit(self) -> SqlAuditRepository:
         """Audit events."""
         return SqlAuditRepository(self._connection)
@@ -94,6 +100,13 @@ class SqlStore:
         with translate_faults("change"), self._engine.begin() as connection:
             yield SqlTransaction(connection)
 
+    @contextmanager
+    def reading(self) -> Iterator[SqlTransaction]:
+        """Open a transaction that only reads: on SQLite it waits for no writer. Raises as `transaction`."""
+        reading = self._engine.execution_options(**{READ_ONLY: True})
+        with translate_faults("reading"), reading.begin() as connection:
+            yield SqlTransaction(connection)
+
     def check(self) -> None:
         """Raise `database.unavailable` or `database.schema` unless the database has the schema of this code."""
         revision = self.find_revision()
@@ -105,10 +118,10 @@ class SqlStore:
 
     def find_revision(self) -> str | None:
         """Read the schema revision; None for a database without one. Raises `database.unavailable`."""
+        reading = self._engine.execution_options(**{READ_ONLY: True})
         try:
-            with translate_faults("schema"), self._engine.connect() as connection:
-                reading = connection.execution_options(**{READ_ONLY: True})
-                row = reading.execute(text("SELECT version_num FROM alembic_version")).first()
+            with translate_faults("schema"), reading.begin() as connection:
+                row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
         except KmsError as error:
             if error.code is Code.DATABASE_SCHEMA:
                 return None

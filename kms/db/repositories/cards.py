@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
-from kms.db.models import CardRow
+from kms.db.models import CardRow, KeyUpdateRow, SecurityDomainRow
 from kms.db.repositories.base import SqlRepository
-from kms.domain.cards import Card
+from kms.domain.cards import Card, CardState
+from kms.domain.updates import OPEN_STATES
 from kms.errors import Code, KmsError
 
 
@@ -24,6 +25,16 @@ class SqlCardRepository(SqlRepository[Card]):
     def find_by_identities(self, identities: Sequence[bytes]) -> Sequence[Card]:
         """Read the cards among `identities` that are enrolled, in no order."""
         return self._list_in("identity", identities)
+
+    def list_pending(self, *, limit: int = 100, offset: int = 0) -> Sequence[Card]:
+        """Read a page of the cards in service that have open updates, oldest first."""
+        owed = (
+            select(SecurityDomainRow.card_id)
+            .join(KeyUpdateRow, KeyUpdateRow.security_domain_id == SecurityDomainRow.id)
+            .where(KeyUpdateRow.state.in_(sorted(OPEN_STATES)))
+        )
+        statement = self._select().where(CardRow.state == CardState.ENROLLED, CardRow.id.in_(owed))
+        return self._list(statement.order_by(CardRow.id).limit(limit).offset(offset))
 
     def claim(self, card: Card) -> None:
         """Count up the card's version where the stored one is `card.version`. Raises `visit.conflict`."""

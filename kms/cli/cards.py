@@ -1,0 +1,85 @@
+"""`kms cards`: enrol and show cards."""
+
+from pathlib import Path
+
+import click
+
+from kms.cli.context import get_actor, get_platform, get_store, json_option, page_options
+from kms.cli.output import Row, build_record, print_json, print_record, print_rows, show_progress
+from kms.cli.params import IDENTITY, build_unknown_card
+
+MAX_FILE = 256 << 20  # bytes; 100,000 cards take some 12 MB
+
+DOMAIN_COLUMNS = ("kind", "aid", "state", "managed_by", "last_generation")
+UPDATE_COLUMNS = ("id", "reason", "state", "attempts", "requested_at", "failure")
+
+
+@click.group("cards")
+def cards_group() -> None:
+    """Enrol and show cards."""
+
+
+@cards_group.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+@click.pass_context
+def import_cards(ctx: click.Context, file: Path, as_json: bool) -> None:
+    r"""Enrol the cards of a manufacturer's CSV FILE.
+
+    The file is checked whole; with any fault nothing is enrolled. Importing it again does no harm. Its first line is
+
+    \b
+    identity,kdd,isd_aid,isd_kvn,scp,scp_i,vendor_master,diversification,profile
+    """
+    if file.stat().st_size > MAX_FILE:
+        raise click.BadParameter(f"the file is larger than {MAX_FILE >> 20} MB; split it.", param_hint="FILE")
+    service = get_platform(ctx).cards
+    with show_progress("Enrolling", as_json=as_json) as progress:
+        result = service.import_file(file.read_bytes(), actor=get_actor(), progress=progress)
+    if as_json:
+        print_json(build_record(result))
+        return
+    click.echo(f"{result.cards} cards in the file: {result.enrolled} enrolled, {result.skipped} enrolled before.")
+
+
+@cards_group.command("list")
+@page_options
+@json_option
+@click.pass_context
+def list_cards(ctx: click.Context, limit: int, offset: int, as_json: bool) -> None:
+    """List cards, the newest first."""
+    with get_store(ctx).reading() as reading:
+        rows = reading.queries.list_cards(limit=limit, offset=offset)
+    columns = ("identity", "state", "scp", "profile", "security_domains", "open_updates", "enrolled_at")
+    shown = rows if as_json else [_show_protocol(row) for row in rows]
+    print_rows(shown, columns, as_json=as_json, title="Cards")
+
+
+@cards_group.command("show")
+@click.argument("identity", type=IDENTITY)
+@json_option
+@click.pass_context
+def show_card(ctx: click.Context, identity: bytes, as_json: bool) -> None:
+    """Show the card with this IDENTITY (hex): its security domains and open updates."""
+    with get_store(ctx).reading() as reading:
+        card = reading.cards.find_by_identity(identity)
+        if card is None:
+            raise build_unknown_card()
+        domains = reading.security_domains.list_for_card(card.id)
+        updates = reading.key_updates.list_open_for_card(card.id)
+        applications = reading.applications.list_for_card(card.id)
+    if as_json:
+        print_json(build_record(card, security_domains=domains, open_updates=updates, applications=applications))
+        return
+    print_record(_show_protocol(build_record(card)), as_json=False, title="Card")
+    print_rows([build_record(item) for item in domains], DOMAIN_COLUMNS, as_json=False, title="\nSecurity domains")
+    print_rows([build_record(item) for item in updates], UPDATE_COLUMNS, as_json=False, title="\nOpen updates")
+    columns = ("aid", "state", "requested_at", "ready_at")
+    print_rows([build_record(item) for item in applications], columns, as_json=False, title="\nApplications")
+
+
+def _show_protocol(row: Row) -> Row:
+    """The row with the protocol as people write it: `SCP02 i=55`."""
+    protocol = f"SCP{row['scp']:02} i={row['scp_i']:02X}"
+    shown = {name: value for name, value in row.items() if name != "scp_i"}
+    return shown | {"scp": protocol}

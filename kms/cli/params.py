@@ -1,0 +1,37 @@
+"""Types of command line parameters."""
+
+import click
+
+from kms.errors import Code, KmsError
+
+
+class HexType(click.ParamType[bytes]):
+    """Bytes written as hex, `shortest` to `longest` of them; spaces and colons between bytes are taken."""
+
+    name = "hex"
+
+    def __init__(self, shortest: int, longest: int) -> None:
+        self.shortest = shortest
+        self.longest = longest
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        """Parse; a fault is one of usage."""
+        if isinstance(value, bytes):
+            return value
+        try:
+            parsed = bytes.fromhex(str(value).replace(":", ""))
+        except ValueError:
+            self.fail("is not hex.", param, ctx)
+        if not self.shortest <= len(parsed) <= self.longest:
+            self.fail(f"has {len(parsed)} bytes; {self.shortest} to {self.longest} are needed.", param, ctx)
+        return parsed
+
+
+IDENTITY = HexType(1, 32)
+AID = HexType(5, 16)
+FINGERPRINT = HexType(32, 32)
+
+
+def build_unknown_card() -> KmsError:
+    """The error for an identity that is not enrolled."""
+    return KmsError(Code.CARD_UNKNOWN, "No card with this identity is enrolled: `kms cards list`.")

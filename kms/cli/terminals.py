@@ -1,0 +1,93 @@
+"""`kms terminals`: enrol terminals and decide which are served."""
+
+from pathlib import Path
+
+import click
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from kms.cli.context import get_actor, get_platform, get_store, json_option, page_options
+from kms.cli.output import build_record, print_record, print_rows
+from kms.cli.params import FINGERPRINT
+
+
+@click.group("terminals")
+def terminals_group() -> None:
+    """Enrol terminals and decide which are served."""
+
+
+@terminals_group.command("enrol")
+@click.option("--name", required=True, help="A name of its own, for people.")
+@click.option(
+    "--certificate",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The terminal's client certificate (PEM or DER).",
+)
+@click.option("--fingerprint", type=FINGERPRINT, help="SHA-256 of the certificate (DER), 32 bytes hex.")
+@json_option
+@click.pass_context
+def enrol_terminal(
+    ctx: click.Context, name: str, certificate: Path | None, fingerprint: bytes | None, as_json: bool
+) -> None:
+    """Enrol a terminal by its client certificate."""
+    if (certificate is None) == (fingerprint is None):
+        raise click.UsageError("Give either --certificate or --fingerprint.", ctx)
+    if certificate is not None:
+        fingerprint = _read_fingerprint(certificate)
+    terminal = get_platform(ctx).terminals.enrol(name, fingerprint or b"", actor=get_actor())
+    print_record(build_record(terminal), as_json=as_json, title="Terminal")
+
+
+@terminals_group.command("list")
+@page_options
+@json_option
+@click.pass_context
+def list_terminals(ctx: click.Context, limit: int, offset: int, as_json: bool) -> None:
+    """List terminals, the oldest first."""
+    with get_store(ctx).reading() as reading:
+        rows = [build_record(item) for item in reading.terminals.list(limit=limit, offset=offset)]
+    print_rows(rows, ("name", "state", "reason", "enrolled_at", "fingerprint"), as_json=as_json, title="Terminals")
+
+
+@terminals_group.command("suspend")
+@click.argument("name")
+@click.option("--reason", required=True, help="Why, for the record.")
+@json_option
+@click.pass_context
+def suspend_terminal(ctx: click.Context, name: str, reason: str, as_json: bool) -> None:
+    """Serve the terminal NAME no more until it is resumed."""
+    terminal = get_platform(ctx).terminals.suspend(name, reason=reason, actor=get_actor())
+    print_record(build_record(terminal), as_json=as_json, title="Terminal")
+
+
+@terminals_group.command("resume")
+@click.argument("name")
+@json_option
+@click.pass_context
+def resume_terminal(ctx: click.Context, name: str, as_json: bool) -> None:
+    """Serve the suspended terminal NAME again."""
+    terminal = get_platform(ctx).terminals.resume(name, actor=get_actor())
+    print_record(build_record(terminal), as_json=as_json, title="Terminal")
+
+
+@terminals_group.command("revoke")
+@click.argument("name")
+@click.option("--reason", required=True, help="Why, for the record.")
+@json_option
+@click.pass_context
+def revoke_terminal(ctx: click.Context, name: str, reason: str, as_json: bool) -> None:
+    """Serve the terminal NAME never again. Its certificate cannot be enrolled a second time."""
+    terminal = get_platform(ctx).terminals.revoke(name, reason=reason, actor=get_actor())
+    print_record(build_record(terminal), as_json=as_json, title="Terminal")
+
+
+def _read_fingerprint(path: Path) -> bytes:
+    content = path.read_bytes()
+    try:
+        if content.lstrip().startswith(b"-----BEGIN"):
+            certificate = x509.load_pem_x509_certificate(content)
+        else:
+            certificate = x509.load_der_x509_certificate(content)
+    except ValueError:
+        raise click.BadParameter("is no X.509 certificate in PEM or DER.", param_hint="--certificate") from None
+    return certificate.fingerprint(hashes.SHA256())

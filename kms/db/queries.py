@@ -1,0 +1,102 @@
+"""Lists for people: rows over several tables, newest first, read straight from the models.
+
+Rules: reading only; rows are mappings by column name with the domain's value types. Use cases go through repositories.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select
+
+from kms.db.faults import translate_faults
+from kms.db.models import (
+    CardRow,
+    KeySetRow,
+    KeyUpdateRow,
+    MasterKeyRow,
+    SecurityDomainRow,
+    TerminalRow,
+    VisitRow,
+)
+from kms.domain.updates import OPEN_STATES
+
+Row = Mapping[str, object]
+
+
+class SqlQueries:
+    """The lists, on one transaction's connection. `card`: a card identity to which a list is narrowed."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def list_cards(self, *, limit: int, offset: int) -> Sequence[Row]:
+        """Cards with the number of their security domains and open updates."""
+        domains = (
+            select(func.count()).where(SecurityDomainRow.card_id == CardRow.id).correlate(CardRow).scalar_subquery()
+        )
+        updates = (
+            select(func.count())
+            .select_from(KeyUpdateRow)
+            .join(SecurityDomainRow, SecurityDomainRow.id == KeyUpdateRow.security_domain_id)
+            .where(SecurityDomainRow.card_id == CardRow.id, KeyUpdateRow.state.in_(sorted(OPEN_STATES)))
+            .correlate(CardRow)
+            .scalar_subquery()
+        )
+        columns = CardRow.__table__.columns
+        statement = select(*columns, domains.label("security_domains"), updates.label("open_updates"))
+        return self._read(statement.order_by(CardRow.id.desc()), limit, offset)
+
+    def list_security_domains(self, *, limit: int, offset: int, card: bytes | None = None) -> Sequence[Row]:
+        """Security domains with their card's identity."""
+        statement = select(CardRow.identity.label("card"), *SecurityDomainRow.__table__.columns).join(
+            CardRow, CardRow.id == SecurityDomainRow.card_id
+        )
+        return self._read(_narrow(statement, card).order_by(SecurityDomainRow.id.desc()), limit, offset)
+
+    def list_key_sets(self, *, security_domain_id: str) -> Sequence[Row]:
+        """The key sets of a security domain with the name of the master they are derived from."""
+        statement = (
+            select(*KeySetRow.__table__.columns, MasterKeyRow.name.label("master"))
+            .join(MasterKeyRow, MasterKeyRow.id == KeySetRow.master_id)
+            .where(KeySetRow.security_domain_id == security_domain_id)
+            .order_by(KeySetRow.created_at.desc(), KeySetRow.id.desc())
+        )
+        return self._read(statement, 1000, 0)
+
+    def list_key_updates(
+        self, *, limit: int, offset: int, card: bytes | None = None, only_open: bool = False
+    ) -> Sequence[Row]:
+        """Key updates with their card's identity and their security domain's AID."""
+        statement = (
+            select(
+                CardRow.identity.label("card"),
+                SecurityDomainRow.aid,
+                SecurityDomainRow.kind,
+                *KeyUpdateRow.__table__.columns,
+            )
+            .join(SecurityDomainRow, SecurityDomainRow.id == KeyUpdateRow.security_domain_id)
+            .join(CardRow, CardRow.id == SecurityDomainRow.card_id)
+        )
+        if only_open:
+            statement = statement.where(KeyUpdateRow.state.in_(sorted(OPEN_STATES)))
+        return self._read(_narrow(statement, card).order_by(KeyUpdateRow.id.desc()), limit, offset)
+
+    def list_visits(self, *, limit: int, offset: int, card: bytes | None = None) -> Sequence[Row]:
+        """Visits with their card's identity and their terminal's name; without orders and program states."""
+        hidden = {"order", "program", "report_digest"}
+        columns = [column for column in VisitRow.__table__.columns if column.name not in hidden]
+        statement = (
+            select(CardRow.identity.label("card"), TerminalRow.name.label("terminal"), *columns)
+            .join(CardRow, CardRow.id == VisitRow.card_id)
+            .join(TerminalRow, TerminalRow.id == VisitRow.terminal_id)
+        )
+        return self._read(_narrow(statement, card).order_by(VisitRow.id.desc()), limit, offset)
+
+    def _read(self, statement: Select[Any], limit: int, offset: int) -> Sequence[Row]:
+        with translate_faults("list"):
+            rows = self._connection.execute(statement.limit(limit).offset(offset)).mappings().all()
+        return [dict(row) for row in rows]
+
+
+def _narrow(statement: Select[Any], card: bytes | None) -> Select[Any]:
+    return statement if card is None else statement.where(CardRow.identity == card)

@@ -1,0 +1,91 @@
+"""Enrolling terminals and deciding whether a caller is one.
+
+Rules: a terminal is its client certificate's SHA-256 fingerprint. ENROLLED terminals are served; SUSPENDED ones may be
+resumed; REVOKED is final. Every change writes an audit event in its transaction.
+"""
+
+from dataclasses import replace
+
+from kms.domain.audit import AuditEvent
+from kms.domain.visits import Terminal, TerminalState
+from kms.errors import Code, KmsError
+from kms.service.ports import Clock, Identifiers, Store
+
+FINGERPRINT_LENGTH = 32
+MAX_NAME = 64
+
+ALLOWED = {
+    TerminalState.SUSPENDED: frozenset({TerminalState.ENROLLED}),
+    TerminalState.ENROLLED: frozenset({TerminalState.SUSPENDED}),
+    TerminalState.REVOKED: frozenset({TerminalState.ENROLLED, TerminalState.SUSPENDED}),
+}
+"""For each state, the states it may be reached from."""
+
+
+class TerminalService:
+    """The use cases of terminals."""
+
+    def __init__(self, *, store: Store, clock: Clock, identifiers: Identifiers) -> None:
+        self._store = store
+        self._clock = clock
+        self._identifiers = identifiers
+
+    def enrol(self, name: str, fingerprint: bytes, *, actor: str) -> Terminal:
+        """Enrol a terminal by the SHA-256 of its client certificate (DER), 32 bytes.
+
+        Raises `input.invalid`, and `input.conflict` when the name or the certificate is enrolled already.
+        """
+        if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
+            raise KmsError(Code.INPUT_INVALID, f"A terminal's name has 1 to {MAX_NAME} printable characters.")
+        if len(fingerprint) != FINGERPRINT_LENGTH:
+            raise KmsError(Code.INPUT_INVALID, "A fingerprint is the SHA-256 of the certificate: 32 bytes.")
+        terminal = Terminal(self._identifiers.new(), name, fingerprint, TerminalState.ENROLLED, self._clock.now())
+        with self._store.transaction() as transaction:
+            if transaction.terminals.find_by_name(name) is not None:
+                raise KmsError(Code.CONFLICT, "A terminal with this name is enrolled already.")
+            if transaction.terminals.find_by_fingerprint(fingerprint) is not None:
+                raise KmsError(Code.CONFLICT, "This certificate is enrolled already, under another name.")
+            transaction.terminals.add(terminal)
+            transaction.audit.append(self._build_event(terminal, "terminal.enrol", actor))
+        return terminal
+
+    def suspend(self, name: str, *, reason: str, actor: str) -> Terminal:
+        """Serve the terminal no more until it is resumed. Raises `input.not-found`, `input.conflict`."""
+        return self._change(name, TerminalState.SUSPENDED, "terminal.suspend", reason, actor)
+
+    def resume(self, name: str, *, actor: str) -> Terminal:
+        """Serve a suspended terminal again. Raises `input.not-found`, `input.conflict`."""
+        return self._change(name, TerminalState.ENROLLED, "terminal.resume", "", actor)
+
+    def revoke(self, name: str, *, reason: str, actor: str) -> Terminal:
+        """Serve the terminal never again. Raises `input.not-found`, `input.conflict`."""
+        return self._change(name, TerminalState.REVOKED, "terminal.revoke", reason, actor)
+
+    def authenticate(self, fingerprint: bytes) -> Terminal:
+        """Get the terminal of a client certificate. Raises `terminal.unknown`, `terminal.refused`."""
+        with self._store.transaction() as transaction:
+            terminal = transaction.terminals.find_by_fingerprint(fingerprint)
+        if terminal is None:
+            text = "This terminal's certificate is not enrolled: `kms terminals enrol` on the platform."
+            raise KmsError(Code.TERMINAL_UNKNOWN, text)
+        if terminal.state is not TerminalState.ENROLLED:
+            text = f"This terminal is {terminal.state.lower()} and is not served; ask the platform's operator."
+            raise KmsError(Code.TERMINAL_REFUSED, text)
+        return terminal
+
+    def _change(self, name: str, state: TerminalState, action: str, reason: str, actor: str) -> Terminal:
+        with self._store.transaction() as transaction:
+            before = transaction.terminals.find_by_name(name)
+            if before is None:
+                raise KmsError(Code.NOT_FOUND, "There is no terminal with this name.")
+            if before.state not in ALLOWED[state]:
+                raise KmsError(Code.CONFLICT, f"The terminal is {before.state} and cannot become {state}.")
+            terminal = replace(before, state=state, reason=reason)
+            transaction.terminals.save(terminal)
+            transaction.audit.append(self._build_event(terminal, action, actor))
+        return terminal
+
+    def _build_event(self, terminal: Terminal, action: str, actor: str) -> AuditEvent:
+        detail = f"{terminal.name}: {terminal.reason}" if terminal.reason else terminal.name
+        now = self._clock.now()
+        return AuditEvent(self._identifiers.new(), now, actor, action, f"terminal {terminal.id}", "done", detail=detail)

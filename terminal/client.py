@@ -218,15 +218,16 @@ def _check_tls(error: BaseException) -> None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             raise TerminalError(
                 TerminalCode.SERVER_TLS,
-                f"The server's certificate is not to be trusted ({cause.verify_message}).",
+                f"The server's certificate is not to be trusted ({getattr(cause, 'verify_message', 'refused')}).",
                 "Check server.url and server.ca_certificate; if both are right, this is not your server.",
             ) from error
         if isinstance(cause, ssl.SSLError) and not isinstance(
             cause, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError
         ):
+            reason = getattr(cause, "reason", None) or "refused"
             raise TerminalError(
                 TerminalCode.SERVER_TLS,
-                f"No TLS 1.3 connection with this terminal's certificate ({cause.reason or 'refused'}).",
+                f"No TLS 1.3 connection with this terminal's certificate ({reason}).",
                 "Check server.client_certificate: its end date, and that the server trusts who issued it.",
             ) from error
         cause = cause.__cause__ or cause.__context__

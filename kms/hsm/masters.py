@@ -176,6 +176,18 @@ def import_master(
     return _describe(connection, master)
 
 
+def try_components(
+    connection: Connection, key_type: KeyType, components: Sequence[bytearray], expected: tuple[KcvMethod, bytes]
+) -> None:
+    """Raise `key.kcv-mismatch` unless the components give the expected check value; the trial key is destroyed."""
+    check_components(components, key_type)
+    value = combine(components)
+    try:
+        _try_value(connection, key_type, value, expected)
+    finally:
+        erase(value)
+
+
 def check_object_id(object_id: bytes) -> None:
     """Raise `input.invalid` unless the object id has its 16 bytes."""
     if len(object_id) != OBJECT_ID_LENGTH:

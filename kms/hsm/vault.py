@@ -90,6 +90,14 @@ class TokenVault:
             connection.check_mechanisms()
             return masters.generate_master(connection, object_id, label)
 
+    def check_components(
+        self, key_type: KeyType, components: Sequence[bytearray], expected_kcv: bytes, kcv_method: KcvMethod
+    ) -> None:
+        """See `Vault.check_components`."""
+        with self._gateway.connect() as connection:
+            connection.check_mechanisms()
+            masters.try_components(connection, key_type, components, (kcv_method, expected_kcv))
+
     def import_master(
         self,
         object_id: bytes,

@@ -35,6 +35,10 @@ class Repository(Protocol[T]):
 class CardRepository(Repository[Card], Protocol):
     def find_by_identity(self, identity: bytes) -> Card | None: ...
     def find_by_identities(self, identities: Sequence[bytes]) -> Sequence[Card]: ...
+    def list_pending(self, *, limit: int = 100, offset: int = 0) -> Sequence[Card]:
+        """Cards in service whose security domains have open updates, oldest first."""
+        ...
+
     def claim(self, card: Card) -> None:
         """Count up the card's version where the stored one is `card.version`, in one statement; else `visit.conflict`.
 
@@ -205,6 +209,15 @@ class Vault(Protocol):
 
         `object_id`: 16 bytes. The same id again gives the key that is there already, so that a run that was cut off can
         be taken up again. Raises `key.attributes`, `key.ambiguous`, `hsm.*`.
+        """
+        ...
+
+    def check_components(
+        self, key_type: KeyType, components: Sequence[bytearray], expected_kcv: bytes, kcv_method: KcvMethod
+    ) -> None:
+        """Raise unless the XOR of the components has this check value; keeps nothing and leaves the components alone.
+
+        Raises `key.kcv-mismatch`, and `input.invalid` for components of a wrong number or length.
         """
         ...
 

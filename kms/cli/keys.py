@@ -1,0 +1,139 @@
+"""`kms keys`: make and show master keys.
+
+Rules: key components come from files of their own or from a hidden prompt, never from the command line, which other
+users can read; they are overwritten after use. Their hex text passes through Python strings, which nobody can
+overwrite: components typed here belong to a machine that is trusted for it.
+"""
+
+import stat
+from pathlib import Path
+
+import click
+
+from kms.card.keys import KcvMethod, KeyType
+from kms.cli.context import get_actor, get_platform, json_option, page_options
+from kms.cli.output import build_record, print_record, print_rows
+from kms.cli.params import HexType
+from kms.domain.keys import MasterKind
+from kms.errors import Code, KmsError
+
+COLUMNS = ("name", "kind", "generation", "key_type", "kcv", "kcv_method", "state", "created_at")
+GENERATED_KINDS = [kind.value for kind in MasterKind if kind is not MasterKind.VENDOR]
+KCV = HexType(3, 5)
+MAX_COMPONENT_FILE = 1024  # characters: 32 bytes of hex with separators and a line end
+
+new_generation_option = click.option(
+    "--new-generation", is_flag=True, help="Make the next generation of a name that exists; the old ones stay usable."
+)
+
+
+@click.group("keys")
+def keys_group() -> None:
+    """Make and show master keys."""
+
+
+@keys_group.command("generate")
+@click.option("--kind", type=click.Choice(GENERATED_KINDS), required=True, help="What the master derives.")
+@click.option("--name", required=True, help="Its name: lower-case letters, digits, hyphens.")
+@new_generation_option
+@json_option
+@click.pass_context
+def generate_key(ctx: click.Context, kind: str, name: str, new_generation: bool, as_json: bool) -> None:
+    """Generate an AES-256 master key inside the HSM. A run that was cut off is finished by running it again."""
+    key = get_platform(ctx).keys.generate_master(
+        MasterKind(kind), name, actor=get_actor(), new_generation=new_generation
+    )
+    print_record(build_record(key), as_json=as_json, title="Master key")
+
+
+@keys_group.command("import")
+@click.option("--name", required=True, help="Its name: lower-case letters, digits, hyphens.")
+@click.option("--type", "type_name", type=click.Choice([item.value for item in KeyType]), required=True)
+@click.option("--kcv", type=KCV, required=True, help="Check value of the whole key (hex), from its key letter.")
+@click.option(
+    "--kcv-method",
+    type=click.Choice([method.value for method in KcvMethod]),
+    help="How the check value was computed; default: by key type and length.",
+)
+@click.option(
+    "--component-file",
+    "component_files",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="A key component (hex), a file of mode 0600; once for each. Without it they are asked for.",
+)
+@click.option("--components", type=click.IntRange(1, 5), default=2, show_default=True, help="How many to ask for.")
+@new_generation_option
+@json_option
+@click.pass_context
+def import_key(
+    ctx: click.Context,
+    *,
+    name: str,
+    type_name: str,
+    kcv: bytes,
+    kcv_method: str | None,
+    component_files: tuple[Path, ...],
+    components: int,
+    new_generation: bool,
+    as_json: bool,
+) -> None:
+    """Import a vendor's master key from its components, which are combined by XOR."""
+    if component_files:
+        parts = [_read_component(path) for path in component_files]
+    else:
+        parts = [_ask_component(number, components) for number in range(1, components + 1)]
+    key = get_platform(ctx).keys.import_master(
+        name,
+        key_type=KeyType(type_name),
+        components=parts,
+        expected_kcv=kcv,
+        kcv_method=KcvMethod(kcv_method) if kcv_method else None,
+        actor=get_actor(),
+        new_generation=new_generation,
+    )
+    print_record(build_record(key), as_json=as_json, title="Master key")
+
+
+@keys_group.command("list")
+@page_options
+@json_option
+@click.pass_context
+def list_keys(ctx: click.Context, limit: int, offset: int, as_json: bool) -> None:
+    """List the master keys on record, the oldest first. `kms hsm status` looks them up in the HSM."""
+    rows = [build_record(key) for key in get_platform(ctx).keys.list(limit=limit, offset=offset)]
+    print_rows(rows, COLUMNS, as_json=as_json, title="Master keys")
+
+
+@keys_group.command("show")
+@click.argument("name")
+@json_option
+@click.pass_context
+def show_key(ctx: click.Context, name: str, as_json: bool) -> None:
+    """Show the newest generation of the master key NAME."""
+    print_record(build_record(get_platform(ctx).keys.get(name)), as_json=as_json, title="Master key")
+
+
+def _read_component(path: Path) -> bytearray:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise KmsError(
+            Code.INPUT_INVALID, f"{path} has mode {mode:04o}; only its owner may read a component: chmod 0600 {path}"
+        )
+    try:
+        with path.open(encoding="ascii") as file:
+            return _parse_component(file.read(MAX_COMPONENT_FILE), str(path))
+    except (OSError, UnicodeDecodeError):
+        raise KmsError(Code.INPUT_INVALID, f"{path} cannot be read as a line of hex") from None  # it may quote content
+
+
+def _ask_component(number: int, total: int) -> bytearray:
+    text = click.prompt(f"Key component {number} of {total} (hex, not shown)", hide_input=True, err=True)
+    return _parse_component(text, f"component {number}")
+
+
+def _parse_component(text: str, where: str) -> bytearray:
+    try:
+        return bytearray.fromhex(text.replace(":", ""))
+    except ValueError:
+        raise KmsError(Code.INPUT_INVALID, f"{where} is not hex") from None  # the cause would quote the component

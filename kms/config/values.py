@@ -119,11 +119,16 @@ class ServerConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class VisitsConfig:
-    """Limits of a card visit. SERAM lets an agent reconnect for 5 minutes: the default deadline."""
+    """Limits of a card visit. SERAM lets an agent reconnect for 5 minutes: the default deadline.
+
+    `max_reconciliations`: how often one visit may start over. `max_attempts`: after how many visits an update that the
+    card refuses is given up.
+    """
 
     deadline_seconds: Annotated[int, Field(ge=10, le=3600)] = 300
     max_reconciliations: Annotated[int, Field(ge=1, le=20)] = 3
     delay_ms: Annotated[int, Field(ge=0, le=60_000)] = 0
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -18,8 +18,9 @@ class VisitState(StrEnum):
 class Visit:
     """A visit's whole state, so that any worker can take its next step.
 
-    `session_id`: SERAM's sessionId. `order_number`: of the last Order built (0: none). `order`: that Order's commands as
-    JSON, erased when the visit ends. `program`: the running program's state as JSON (None between programs).
+    `session_id`: SERAM's sessionId. `order_number`: of the last Order built (0: none). `order`: that Order as
+    JSON, erased when the visit ends. `program`: the running program's state as JSON (None between programs),
+    erased too.
     `report_digest`: SHA-256 of the last accepted Report's answers. `reconciliations`: how often this visit had to start
     over. `mismatches`: card cryptograms that fitted no known key set. `requests`: the handshake and Reports served.
     `events`: lines in its journal.

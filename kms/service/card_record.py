@@ -1,7 +1,7 @@
 """One card's records as a step of a visit sees and changes them: read in one transaction, written in another.
 
-Rules: between the two no transaction is open, so HSM calls may take their time. `write` claims the card first, so a step
-that another visit overtook writes nothing and is taken again from the start.
+Rules: between the two no transaction is open, so HSM calls may take their time. `write` claims the card first, so a
+step that another visit overtook writes nothing and is taken again from the start.
 """
 
 from collections.abc import Iterable
@@ -16,6 +16,7 @@ from kms.domain.visits import Terminal, Visit, VisitEvent
 from kms.errors import Code, KmsError
 from kms.service.ports import Transaction
 
+IN_DOUBT = (Delivery.IN_FLIGHT, Delivery.IN_DOUBT)
 _Saved = Card | SecurityDomain | KeySet | KeyUpdate | Application | Visit | Terminal
 
 
@@ -58,7 +59,7 @@ class CardRecord:
 
     def sets_in_doubt(self, domain: SecurityDomain) -> list[KeySet]:
         """Sets that may or may not have reached the card."""
-        return [item for item in self.sets_of(domain) if item.delivery in (Delivery.IN_FLIGHT, Delivery.IN_DOUBT)]
+        return [item for item in self.sets_of(domain) if item.delivery in IN_DOUBT]
 
     def get_active_master(self, kind: MasterKind) -> MasterKey:
         """The newest ACTIVE master of a kind. Raises `key.missing`."""

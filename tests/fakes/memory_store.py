@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from kms.domain.audit import AuditEvent
-from kms.domain.cards import Application, Card, DomainKind, SecurityDomain
+from kms.domain.cards import Application, Card, CardState, DomainKind, SecurityDomain
 from kms.domain.keys import KeySet, KeyState, MasterKey, MasterKind
 from kms.domain.updates import OPEN_STATES, KeyUpdate
 from kms.domain.visits import Terminal, Visit, VisitEvent, VisitState
@@ -75,6 +75,13 @@ class MemoryRepository(Generic[T]):
 class MemoryCards(MemoryRepository[Card]):
     noun = "card"
 
+    def __init__(
+        self, rows: dict[str, Card], domains: dict[str, SecurityDomain], updates: dict[str, KeyUpdate]
+    ) -> None:
+        super().__init__(rows)
+        self._domains = domains
+        self._updates = updates
+
     def unique_values(self, item: Card) -> tuple[object, ...]:
         return (item.identity,)
 
@@ -84,6 +91,15 @@ class MemoryCards(MemoryRepository[Card]):
     def find_by_identities(self, identities: Sequence[bytes]) -> Sequence[Card]:
         wanted = set(identities)
         return self._where(lambda card: card.identity in wanted)
+
+    def list_pending(self, *, limit: int = 100, offset: int = 0) -> Sequence[Card]:
+        owed = {
+            self._domains[item.security_domain_id].card_id
+            for item in self._updates.values()
+            if item.state in OPEN_STATES
+        }
+        found = self._where(lambda card: card.id in owed and card.state is CardState.ENROLLED, key=lambda card: card.id)
+        return found[offset : offset + limit]
 
     def claim(self, card: Card) -> None:
         stored = self.find(card.id)
@@ -283,7 +299,7 @@ class Tables:
 
 class MemoryTransaction:
     def __init__(self, tables: Tables) -> None:
-        self.cards = MemoryCards(tables.cards)
+        self.cards = MemoryCards(tables.cards, tables.security_domains, tables.key_updates)
         self.security_domains = MemorySecurityDomains(tables.security_domains)
         self.key_sets = MemoryKeySets(tables.key_sets, tables.security_domains)
         self.key_updates = MemoryKeyUpdates(tables.key_updates, tables.security_domains)

@@ -38,7 +38,6 @@ from kms.card.programs.base import (
     Candidate,
     Evidence,
     Finished,
-    Installs,
     build_opening,
     card_answers,
     check_answer,
@@ -108,7 +107,6 @@ class CreateSsd:
     stage: Literal["opening", "making", "keying"] = "opening"
     host_challenge: bytes = field(default=b"", repr=False)
     channel: ChannelState | None = None
-    installs: Installs | None = None
     sent: tuple[str, ...] = ()
     kind: Literal["create-ssd"] = "create-ssd"
 
@@ -214,7 +212,6 @@ def _key(state: CreateSsd, channel: SecureChannel, keys: KeyPort, host_challenge
         stage="keying",
         host_challenge=host_challenge,
         channel=channel.state(),
-        installs=installs,
         sent=(*sent, "SELECT", "INITIALIZE UPDATE"),
     )
     return Step(state=after, batch=Batch(to_bytes(commands), installs))

@@ -3,7 +3,8 @@
 The first batch opens the channel (SELECT, INITIALIZE UPDATE); it is left out when the program before left one half
 open. The second is EXTERNAL AUTHENTICATE, PUT KEY of three keys, and INITIALIZE UPDATE under the new key version, whose
 card cryptogram proves that the new set is in force. A set that PUT KEY cannot name (factory version FF, GP 2.3.1
-section 11.8.2.3.1) or that is the parent's is not replaced: the new set is added. What must then go, goes by DeleteKeys.
+section 11.8.2.3.1) or that is the parent's is not replaced: the new set is added, and DeleteKeys
+takes away what must go.
 """
 
 from collections.abc import Sequence

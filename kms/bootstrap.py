@@ -1,0 +1,129 @@
+"""The one place that joins adapters to services.
+
+Rules: nothing is opened at import time. The HSM is opened lazily by its adapter, at first use and so after the fork of a
+server's worker; the database connects at first use too.
+"""
+
+import os
+import secrets
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from kms.config import Config, HsmConfig, PlatformMode, read_pin
+from kms.db.store import SqlStore, open_store
+from kms.domain.identifiers import build_uuid7
+from kms.hsm.settings import HsmSettings
+from kms.hsm.vault import TokenVault, open_vault
+from kms.service.applications import ApplicationService
+from kms.service.cards import CardService, CardSettings
+from kms.service.keys import KeyService
+from kms.service.terminals import TerminalService
+from kms.service.updates import UpdateService
+from kms.service.visit_step import VisitLimits
+from kms.service.visits import VisitService
+
+
+class SystemClock:
+    """The machine's clock (`kms.service.ports.Clock`)."""
+
+    def now(self) -> datetime:
+        """Now, in UTC."""
+        return datetime.now(UTC)
+
+
+class TimeOrderedIdentifiers:
+    """Row identifiers (`kms.service.ports.Identifiers`)."""
+
+    def new(self) -> str:
+        """A UUID of version 7."""
+        return build_uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(10))
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Everything one installation offers, ready to use."""
+
+    config: Config
+    store: SqlStore
+    vault: TokenVault
+    keys: KeyService
+    cards: CardService
+    terminals: TerminalService
+    updates: UpdateService
+    applications: ApplicationService
+    visits: VisitService
+
+
+def open_platform(config: Config) -> Platform:
+    """Build the platform. Raises `config.invalid` when the PIN cannot be read; connects to nothing yet."""
+    clock = SystemClock()
+    identifiers = TimeOrderedIdentifiers()
+    store = open_store(config.database.url)
+    vault = open_vault(build_hsm_settings(config))
+    visits = VisitService(
+        store=store,
+        vault=vault,
+        clock=clock,
+        identifiers=identifiers,
+        entropy=secrets.token_bytes,
+        platform=config.platform.name,
+        profiles=config.profiles,
+        cryptoperiods={purpose: timedelta(days=days) for purpose, days in config.keys.cryptoperiod_days.items()},
+        limits=VisitLimits(
+            deadline=timedelta(seconds=config.visits.deadline_seconds),
+            max_reconciliations=config.visits.max_reconciliations,
+            max_attempts=config.visits.max_attempts,
+            delay_ms=config.visits.delay_ms,
+        ),
+    )
+    return Platform(
+        config=config,
+        store=store,
+        vault=vault,
+        keys=KeyService(
+            store=store,
+            vault=vault,
+            clock=clock,
+            identifiers=identifiers,
+            lab_mode=config.platform.mode is PlatformMode.LAB,
+        ),
+        cards=CardService(
+            store=store,
+            clock=clock,
+            identifiers=identifiers,
+            settings=CardSettings(
+                platform=config.platform.name,
+                profiles=frozenset(config.profiles),
+                take_over_isd=config.cards.take_over_isd,
+            ),
+        ),
+        terminals=TerminalService(store=store, clock=clock, identifiers=identifiers),
+        updates=UpdateService(store=store, clock=clock, identifiers=identifiers),
+        applications=ApplicationService(
+            store=store,
+            clock=clock,
+            identifiers=identifiers,
+            visits=visits,
+            catalogue=config.applications,
+            platform=config.platform.name,
+            new_session_id=lambda: str(uuid.uuid4()),
+        ),
+        visits=visits,
+    )
+
+
+def build_hsm_settings(config: Config) -> HsmSettings:
+    """What the HSM adapter has to be told. Raises `config.invalid` when the PIN cannot be read."""
+    hsm: HsmConfig = config.hsm
+    environment = {"SOFTHSM2_CONF": os.fspath(hsm.softhsm2_conf)} if hsm.softhsm2_conf is not None else {}
+    return HsmSettings(
+        module=os.fspath(hsm.module),
+        token_label=hsm.token_label,
+        pin=read_pin(hsm),
+        allow_transient_plaintext=hsm.allow_transient_plaintext,
+        production=config.platform.mode is PlatformMode.PRODUCTION,
+        environment=environment,
+        call_timeout_s=hsm.call_timeout_s,
+    )

@@ -1,0 +1,165 @@
+"""What a card needs next: from its records to the program to run, or to the end of an update.
+
+Rules: the plan follows from the records alone, so a visit that broke anywhere is taken up by the next one. What is in
+doubt is reconciled before anything else touches that security domain or, for an SSD without keys, its parent.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal, cast
+
+from kms.card.channel import ChannelParameters, SecurityLevel
+from kms.card.commands import KVN_FACTORY
+from kms.card.keys import DerivationPurpose, KeyType
+from kms.card.profile import CardProfile
+from kms.card.programs.create_ssd import CreateSsd, SsdRecipe
+from kms.card.programs.delete_keys import DeleteKeys
+from kms.card.programs.reconcile import Reconcile
+from kms.card.programs.replace_keys import ReplaceKeys
+from kms.card.programs.state import ProgramState
+from kms.domain.cards import DomainKind, DomainState, SecurityDomain
+from kms.domain.keys import Delivery, KeySet, KeyState
+from kms.domain.updates import KeyUpdate
+from kms.errors import Code, KmsError
+from kms.service.card_record import IN_DOUBT, CardRecord
+from kms.service.key_refs import build_candidate
+from kms.service.new_key_sets import NewKeySet, plan_key_set
+from kms.service.ports import Identifiers
+
+R_MAC_OPTION = 0x20  # "i" parameter bit 6: R-MAC supported (GP 2.3.1 Table E-1)
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Plans for one card. `platform`: the name in every derivation."""
+
+    platform: str
+    profile: CardProfile
+    identifiers: Identifiers
+    now: datetime
+
+    def plan(self, record: CardRecord, update: KeyUpdate) -> ProgramState | None:
+        """The next program for an update; None when its new key set is in force and nothing old is left.
+
+        Plans new key sets into the record. Raises `key.missing`, `key.state`, `input.conflict`.
+        """
+        domain = record.domains[update.security_domain_id]
+        current = record.find_current_set(domain)
+        if record.sets_in_doubt(domain):
+            return self.reconcile(record, domain)
+        new = record.key_sets[update.new_key_set_id] if update.new_key_set_id else None
+        if new is not None and new.delivery is Delivery.PROVED:
+            return self._plan_removal(record, domain, new)
+        if current is None:
+            return self._plan_first_keys(record, domain)
+        if new is None:
+            new = self._plan_operative_set(record, domain, update, current)
+        return ReplaceKeys(
+            parameters=self.parameters(record, domain),
+            current=build_candidate(self.platform, record, current),
+            new=build_candidate(self.platform, record, new),
+            add=must_add(current),
+            aes_block_form=self._aes_block_form,
+        )
+
+    def reconcile(self, record: CardRecord, domain: SecurityDomain) -> Reconcile:
+        """Ask which of the domain's sets is in force; an SSD that may have no keys answers with its parent's."""
+        may_be_keyless = domain.kind is DomainKind.SSD and record.find_current_set(domain) is None
+        asked = [*(record.sets_of(record.isd) if may_be_keyless else []), *record.sets_of(domain)]
+        known = [item for item in asked if item.delivery in _MAY_BE_ON_CARD]
+        # The set in doubt last: when it turns out to be in force, the next program goes on with its channel.
+        known.sort(key=lambda item: (item.security_domain_id == domain.id, item.delivery in IN_DOUBT))
+        candidates = tuple(build_candidate(self.platform, record, item) for item in known)
+        return Reconcile(parameters=self.parameters(record, domain), candidates=candidates)
+
+    def parameters(self, record: CardRecord, domain: SecurityDomain) -> ChannelParameters:
+        """How channels to a security domain of this card are run: the profile's level, R-MAC where both offer it."""
+        level = SecurityLevel(self.profile.security_level)
+        if self.profile.r_mac and record.card.scp_i & R_MAC_OPTION:
+            level = SecurityLevel(level | SecurityLevel.R_MAC)
+        return ChannelParameters(record.card.scp, record.card.scp_i, level, domain.aid)
+
+    @property
+    def _aes_block_form(self) -> Literal["long", "short"]:
+        return cast(Literal["long", "short"], self.profile.aes_block_form)
+
+    def _plan_operative_set(
+        self, record: CardRecord, domain: SecurityDomain, update: KeyUpdate, current: KeySet
+    ) -> KeySet:
+        purpose = DerivationPurpose.ISD if domain.kind is DomainKind.ISD else DerivationPurpose.SSD
+        new = self._find_planned(record, domain, purpose)
+        if new is None:
+            new = self._plan_key_set(record, domain, purpose, current.key_type)
+        record.save(replace(update, new_key_set_id=new.id))
+        return new
+
+    def _find_planned(self, record: CardRecord, domain: SecurityDomain, purpose: DerivationPurpose) -> KeySet | None:
+        """A set planned before and known not to be on the card: a retry installs the same keys."""
+        planned = [item for item in record.sets_of(domain) if item.delivery is Delivery.PLANNED]
+        return next((item for item in planned if item.purpose is purpose), None)
+
+    def _plan_key_set(
+        self, record: CardRecord, domain: SecurityDomain, purpose: DerivationPurpose, key_type: KeyType
+    ) -> KeySet:
+        new = NewKeySet(self.identifiers.new(), purpose, key_type, self.now)
+        return plan_key_set(record, domain, self.profile, new)
+
+    def _plan_first_keys(self, record: CardRecord, domain: SecurityDomain) -> ProgramState:
+        isd = record.isd
+        if domain.kind is DomainKind.ISD:
+            raise KmsError(Code.KEY_STATE, "no key set of the card's ISD is on record: enrol the card again")
+        if record.sets_in_doubt(isd):
+            return self.reconcile(record, isd)
+        parent = record.find_current_set(isd)
+        if parent is None:
+            raise KmsError(Code.KEY_STATE, "no key set of the card's ISD is known to be in force")
+        purpose = DerivationPurpose.SSD_INITIAL
+        initial = self._find_planned(record, domain, purpose)
+        if initial is None:
+            initial = self._plan_key_set(record, domain, purpose, parent.key_type)
+        profile = self.profile
+        recipe = SsdRecipe(
+            aid=domain.aid,
+            load_file_aid=profile.ssd_load_file_aid,
+            module_aid=profile.ssd_module_aid,
+            privileges=domain.privileges,
+            install_parameters=profile.ssd_install_parameters,
+            route=cast(Literal["store-data", "put-key"], profile.initial_key_route),
+            max_command_data=profile.max_command_data,
+            set_personalized=profile.set_status_personalized,
+        )
+        return CreateSsd(
+            parameters=self.parameters(record, isd),
+            recipe=recipe,
+            parent=build_candidate(self.platform, record, parent),
+            initial=build_candidate(self.platform, record, initial),
+            resume=domain.state is not DomainState.PLANNED,
+            aes_block_form=self._aes_block_form,
+        )
+
+    def _plan_removal(self, record: CardRecord, domain: SecurityDomain, new: KeySet) -> DeleteKeys | None:
+        left = find_left_over(record, domain)
+        if left is None:
+            return None
+        return DeleteKeys(
+            parameters=self.parameters(record, domain),
+            current=build_candidate(self.platform, record, new),
+            old_kvn=left.kvn,
+            by_kvn=self.profile.delete_key_by_kvn,
+        )
+
+
+_MAY_BE_ON_CARD = (Delivery.PROVED, Delivery.FACTORY, *IN_DOUBT)
+
+
+def must_add(current: KeySet) -> bool:
+    """Whether PUT KEY cannot name the set it follows: the factory version FF has the chaining bit set."""
+    return current.kvn == KVN_FACTORY
+
+
+def find_left_over(record: CardRecord, domain: SecurityDomain) -> KeySet | None:
+    """A set that another took the place of and that is still on the card."""
+    for item in record.sets_of(domain):
+        if item.state is KeyState.DEACTIVATED and item.delivery in (Delivery.PROVED, Delivery.FACTORY):
+            return item
+    return None

@@ -1,0 +1,125 @@
+"""What a visit learns about key sets, written into the card's record: in flight, in doubt, proved, replaced.
+
+Rules: a set is PROVED only by a valid card cryptogram. A late proof may settle a set; nothing moves a PROVED set back.
+Every change is an audit event.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from kms.card.keys import DerivationPurpose
+from kms.card.programs.base import Evidence, Installs
+from kms.domain.audit import AuditEvent
+from kms.domain.cards import ApplicationState, DomainState, SecurityDomain
+from kms.domain.keys import Delivery, KeySet, KeyState
+from kms.domain.updates import KeyUpdate, UpdateState
+from kms.service.card_record import IN_DOUBT, CardRecord
+from kms.service.plan import must_add
+from kms.service.ports import Identifiers
+
+
+@dataclass(frozen=True)
+class Settling:
+    """Writes into one card's record. `actor`: who is named in the audit log (`terminal counter-1`)."""
+
+    record: CardRecord
+    identifiers: Identifiers
+    now: datetime
+    actor: str
+    cryptoperiods: Mapping[DerivationPurpose, timedelta]
+
+    def log(self, action: str, subject: str, result: str, *, kcv: str = "", detail: str = "") -> None:
+        """Write an audit event about this card."""
+        where = f"card {self.record.card.identity.hex().upper()}"
+        text = f"{where}; {detail}" if detail else where
+        event = AuditEvent(self.identifiers.new(), self.now, self.actor, action, subject, result, kcv, text)
+        self.record.log(event)
+
+    def write_ahead(self, installs: Installs) -> None:
+        """Record that a batch which may install the set is about to leave (DESIGN section 3)."""
+        key_set = self.record.key_sets[installs.label]
+        in_flight = replace(key_set, delivery=Delivery.IN_FLIGHT, kcvs=installs.kcvs, kcv_method=installs.kcv_method)
+        self.record.save(in_flight)
+        self._log_set("key-set.send", in_flight, "in flight")
+
+    def doubt(self, domain: SecurityDomain) -> None:
+        """Record that the answer about the domain's sets in flight is lost."""
+        for key_set in self.record.sets_of(domain):
+            if key_set.delivery is Delivery.IN_FLIGHT:
+                in_doubt = replace(key_set, delivery=Delivery.IN_DOUBT)
+                self.record.save(in_doubt)
+                self._log_set("key-set.doubt", in_doubt, "in doubt")
+
+    def prove(self, evidence: Evidence) -> None:
+        """Record a valid card cryptogram under a set; what it took the place of is deactivated."""
+        key_set = self.record.key_sets[evidence.label]
+        if key_set.delivery not in (*IN_DOUBT, Delivery.FACTORY):
+            return
+        domain = self.record.domains[key_set.security_domain_id]
+        if key_set.delivery is Delivery.FACTORY:
+            self.record.save(replace(key_set, delivery=Delivery.PROVED, proved_at=self.now))
+            self._log_set("key-set.prove", key_set, "vendor's set in force")
+            return
+        for other in self.record.sets_of(domain):
+            if other.id != key_set.id and other.state is KeyState.ACTIVE:
+                self._deactivate(other)
+        proved = replace(
+            key_set,
+            delivery=Delivery.PROVED,
+            state=KeyState.ACTIVE,
+            proved_at=self.now,
+            expires_at=self._expiry(key_set),
+        )
+        self.record.save(proved)
+        operative = key_set.purpose is not DerivationPurpose.SSD_INITIAL
+        self.record.save(replace(domain, state=DomainState.KEYED if operative else DomainState.CREATING))
+        self._log_set("key-set.prove", proved, "in force", detail=f"sequence counter {evidence.counter}")
+
+    def settle(self, domain: SecurityDomain, in_force: Collection[str]) -> None:
+        """After Reconcile found another set in force: what was in doubt did not arrive, and may be sent again."""
+        for key_set in self.record.sets_of(domain):
+            if key_set.delivery in IN_DOUBT and key_set.id not in in_force:
+                planned = replace(key_set, delivery=Delivery.PLANNED)
+                self.record.save(planned)
+                self._log_set("key-set.settle", planned, "not on the card")
+
+    def remove(self, key_set: KeySet) -> None:
+        """Record that an old set is gone from the card."""
+        self.record.save(replace(key_set, delivery=Delivery.REPLACED, replaced_at=self.now))
+        self._log_set("key-set.remove", key_set, "deleted from the card")
+
+    def complete(self, update: KeyUpdate) -> None:
+        """Record that an update's new set is in force and nothing old is left; applications waiting for it are ready."""
+        done = replace(update, state=UpdateState.DONE, finished_at=self.now, failure="")
+        self.record.save(done)
+        self.log("update.complete", f"update {update.id}", "done", detail=f"reason {update.reason}")
+        for application in list(self.record.applications.values()):
+            waiting = application.state is ApplicationState.REQUESTED
+            if waiting and application.security_domain_id == update.security_domain_id:
+                self.record.save(replace(application, state=ApplicationState.READY, ready_at=self.now))
+                subject = f"application {application.aid.hex().upper()}"
+                self.log("application.ready", subject, "ready")
+
+    def _deactivate(self, key_set: KeySet) -> None:
+        if must_add(key_set):
+            # It was added to, not replaced: it stays on the card until DELETE (card-facts 4.2).
+            self.record.save(replace(key_set, state=KeyState.DEACTIVATED))
+            return
+        replaced = replace(key_set, state=KeyState.DEACTIVATED, delivery=Delivery.REPLACED, replaced_at=self.now)
+        self.record.save(replaced)
+        self._log_set("key-set.replace", replaced, "replaced")
+
+    def _expiry(self, key_set: KeySet) -> datetime | None:
+        if key_set.purpose is None:
+            return None
+        return self.now + self.cryptoperiods[key_set.purpose]
+
+    def _log_set(self, action: str, key_set: KeySet, result: str, *, detail: str = "") -> None:
+        domain = self.record.domains[key_set.security_domain_id]
+        subject = f"key set {key_set.id}"
+        kcv = f"{key_set.kcv_method}:{','.join(k.hex().upper() for k in key_set.kcvs)}" if key_set.kcvs else ""
+        what = (
+            f"{domain.kind} {domain.aid.hex().upper()}, key version {key_set.kvn:02X}, generation {key_set.generation}"
+        )
+        self.log(action, subject, result, kcv=kcv, detail=f"{what}; {detail}" if detail else what)

@@ -1,0 +1,331 @@
+"""One step of a visit: from what the terminal reported to the next Order.
+
+Rules: works on a card's record in memory and uses keys; reads and writes no database. A batch that may change the card
+is written ahead. Whatever went wrong, the records say what is in doubt, so that this visit or the next one reconciles.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import assert_never
+
+from kms.card.channel import Handshake
+from kms.card.keys import KeyPort
+from kms.card.programs.base import Batch, Broken, Finished, Mismatch, Outcome, Reconciled
+from kms.card.programs.create_ssd import CreateSsd
+from kms.card.programs.delete_keys import DeleteKeys
+from kms.card.programs.reconcile import Reconcile
+from kms.card.programs.replace_keys import ReplaceKeys
+from kms.card.programs.state import ProgramState, advance, dump_state, load_state, start
+from kms.card.programs.step import Step
+from kms.domain.cards import DomainState, SecurityDomain
+from kms.domain.orders import Order
+from kms.domain.updates import KeyUpdate, UpdateState
+from kms.domain.visits import Terminal, Visit, VisitState
+from kms.errors import Code, KmsError
+from kms.service.card_record import CardRecord
+from kms.service.evidence import EarlierMismatches, judge_mismatch
+from kms.service.orders import dump_order
+from kms.service.plan import Planner, find_left_over
+from kms.service.settling import Settling
+
+HOST_CHALLENGE_LENGTH = 8
+PLANNING_ERRORS = frozenset({Code.KEY_MISSING, Code.KEY_STATE, Code.CONFLICT})
+
+
+@dataclass(frozen=True)
+class VisitLimits:
+    """How long a visit may rest between two Reports, how often it starts over, and how often a card may refuse."""
+
+    deadline: timedelta
+    max_reconciliations: int
+    max_attempts: int
+    delay_ms: int
+
+
+@dataclass(frozen=True)
+class HalfOpen:
+    """A channel that INITIALIZE UPDATE began: with the security domain `aid`, under the key set `label`."""
+
+    aid: bytes
+    label: str
+    handshake: Handshake
+
+
+@dataclass(frozen=True)
+class VisitStep:
+    """The working of one Report. `challenge`: gives 8 fresh bytes at each call."""
+
+    record: CardRecord
+    visit_id: str
+    terminal: Terminal
+    planner: Planner
+    settling: Settling
+    earlier: EarlierMismatches
+    limits: VisitLimits
+    keys: KeyPort
+    challenge: Callable[[int], bytes]
+
+    @property
+    def visit(self) -> Visit:
+        """The visit as it is now."""
+        return self.record.visits[self.visit_id]
+
+    def begin(self) -> Order:
+        """Plan the first program, or end the visit when nothing is pending."""
+        return self._go_on(None)
+
+    def answer(self, responses: Sequence[bytes], *, card_gone: bool) -> Order:
+        """Take the answers to the last Order."""
+        program = self._load_program()
+        if program is None:
+            return self.restart("the visit has no program running")
+        step = advance(program, responses, self.keys, self.challenge(HOST_CHALLENGE_LENGTH))
+        return self._take(step, program, card_gone=card_gone)
+
+    def answer_late(self, responses: Sequence[bytes]) -> Order:
+        """Take answers after the visit's deadline: they may prove a set, but nothing new is sent."""
+        program = self._load_program()
+        if program is not None:
+            step = advance(program, responses, self.keys, self.challenge(HOST_CHALLENGE_LENGTH))
+            self._record_proofs(step)
+        return self.expire()
+
+    def expire(self) -> Order:
+        """End a visit that rested too long."""
+        self._doubt_all()
+        order = self._stop("the visit took too long: present the card again")
+        self.record.save(replace(self.visit, state=VisitState.EXPIRED))
+        return order
+
+    def refuse(self, text: str) -> Order:
+        """End a visit whose card is not served any more."""
+        self._doubt_all()
+        return self._stop(text)
+
+    def restart(self, reason: str) -> Order:
+        """Nobody knows whether the last Order arrived: open a new channel, reconcile, never repeat what was wrapped."""
+        self._doubt_all()
+        self._note("restart", reason)
+        if not self._may_start_over():
+            return self._give_up(reason, refused=False)
+        return self._go_on(None)
+
+    def _take(self, step: Step, program: ProgramState, *, card_gone: bool = False) -> Order:
+        self._record_proofs(step)
+        if step.state is not None and step.batch is not None:
+            return self._send(step.state, step.batch)
+        if step.outcome is None:
+            raise KmsError(Code.INTERNAL, "a program ended without an outcome")
+        return self._conclude(step.outcome, program, card_gone=card_gone)
+
+    def _conclude(self, outcome: Outcome, program: ProgramState, *, card_gone: bool) -> Order:
+        match outcome:
+            case Finished():
+                return self._finished(program, outcome)
+            case Reconciled():
+                return self._reconciled(program, outcome)
+            case Broken() | Mismatch():
+                return self._broken(program, outcome, card_gone=card_gone)
+            case _:
+                assert_never(outcome)
+
+    def _finished(self, program: ProgramState, outcome: Finished) -> Order:
+        half_open = None
+        match program:
+            case DeleteKeys():
+                domain = self._domain(program.parameters.aid)
+                left = find_left_over(self.record, domain)
+                if left is not None:
+                    self.settling.remove(left)
+                self._note("deleted", f"key version {program.old_kvn:02X} is gone from the card")
+            case CreateSsd() if outcome.handshake is not None:
+                half_open = HalfOpen(program.recipe.aid, program.initial.label, outcome.handshake)
+                self._note("created", f"security domain {program.recipe.aid.hex().upper()} has its initial keys")
+            case ReplaceKeys() if outcome.handshake is not None:
+                half_open = HalfOpen(program.parameters.aid, program.new.label, outcome.handshake)
+                self._note("replaced", f"key version {program.new.ref.kvn:02X} is in force")
+        return self._go_on(half_open)
+
+    def _reconciled(self, program: ProgramState, found: Reconciled) -> Order:
+        domain = self._domain(program.parameters.aid)
+        in_force = {evidence.label for evidence in found.in_force}
+        nothing_there = not found.present and self.record.find_current_set(domain) is None
+        if not in_force and not nothing_there:
+            if found.mismatches and not found.lost:
+                self.record.save(replace(self.visit, mismatches=self.visit.mismatches + 1))
+                text = judge_mismatch(self.settling, self.terminal, self.visit, self.earlier)
+                return self._give_up(text, refused=False)
+            text = "the card did not show which keys are in force"
+            if not found.present:
+                text = f"the card has no security domain {domain.aid.hex().upper()}, or does not let it be selected"
+            return self._give_up(self.visit.result or text, refused=bool(self.visit.result) or not found.present)
+        self.settling.settle(domain, in_force)
+        kvns = ", ".join(f"{self.record.key_sets[label].kvn:02X}" for label in sorted(in_force)) or "none"
+        self._note("reconciled", f"{domain.kind} {domain.aid.hex().upper()}: key versions in force: {kvns}")
+        refusal = self.visit.result
+        update = self._update()
+        if refusal and update is not None and update.new_key_set_id not in in_force:
+            return self._give_up(refusal, refused=True)
+        self.record.save(replace(self.visit, result=""))
+        half_open = None
+        if found.opened is not None and found.handshake is not None:
+            half_open = HalfOpen(domain.aid, found.opened, found.handshake)
+        return self._go_on(half_open)
+
+    def _broken(self, program: ProgramState, outcome: Broken | Mismatch, *, card_gone: bool) -> Order:
+        self._doubt_all()
+        self._note("mismatch" if isinstance(outcome, Mismatch) else "broken", outcome.reason)
+        refused = isinstance(outcome, Broken) and outcome.refused
+        if card_gone:
+            return self._give_up("the card was taken away: present it again", refused=False)
+        opened = isinstance(program, CreateSsd | ReplaceKeys | DeleteKeys) and program.channel is not None
+        if refused and opened and not outcome.changed:
+            return self._give_up(outcome.reason, refused=True)
+        if not self._may_start_over():
+            return self._give_up(outcome.reason, refused=refused)
+        self.record.save(replace(self.visit, result=outcome.reason if refused else ""))
+        domain = self._domain(program.parameters.aid)
+        update = self._update()
+        if update is not None and self.record.sets_in_doubt(self.record.domains[update.security_domain_id]):
+            domain = self.record.domains[update.security_domain_id]
+        reconcile = self.planner.reconcile(self.record, domain)
+        step = start(reconcile, self.keys, self.challenge(HOST_CHALLENGE_LENGTH))
+        return self._take(step, reconcile)
+
+    def _go_on(self, half_open: HalfOpen | None) -> Order:
+        while (update := self._next_update()) is not None:
+            self._take_up(update)
+            try:
+                program = self.planner.plan(self.record, self.record.updates[update.id])
+            except KmsError as error:
+                if error.code not in PLANNING_ERRORS:
+                    raise
+                return self._give_up(error.detail, refused=False)
+            if program is not None:
+                handshake = half_open.handshake if half_open and _continues(program, half_open) else None
+                step = start(program, self.keys, self.challenge(HOST_CHALLENGE_LENGTH), handshake)
+                return self._take(step, program)
+            self.settling.complete(self.record.updates[update.id])
+            self._note("completed", f"update {update.id} ({update.reason}) is done")
+        return self._stop("done" if self.visit.update_id else "nothing is pending for this card")
+
+    def _send(self, state: ProgramState, batch: Batch) -> Order:
+        if batch.installs is not None:
+            self.settling.write_ahead(batch.installs)
+        if batch.makes_domain and isinstance(state, CreateSsd):
+            domain = self._domain(state.recipe.aid)
+            if domain.state is DomainState.PLANNED:
+                self.record.save(replace(domain, state=DomainState.CREATING))
+                self.settling.log("ssd.create", f"SSD {domain.aid.hex().upper()}", "sent")
+        visit = self.visit
+        order = Order(
+            number=visit.order_number + 1,
+            card_identity=self.record.card.identity,
+            commands=batch.commands,
+            start=visit.order_number == 0,
+            delay_ms=self.limits.delay_ms,
+        )
+        self.record.save(
+            replace(
+                visit,
+                order_number=order.number,
+                order=dump_order(order),
+                program=dump_state(state),
+                commands_sent=visit.commands_sent + len(batch.commands),
+                deadline=self.settling.now + self.limits.deadline,
+            )
+        )
+        return order
+
+    def _give_up(self, reason: str, *, refused: bool) -> Order:
+        """End the visit without the update's end; the next visit goes on, unless the card refused too often."""
+        update = self._update()
+        if update is not None:
+            final = refused and update.attempts >= self.limits.max_attempts
+            state = UpdateState.FAILED if final else UpdateState.PENDING
+            finished_at = self.settling.now if final else None
+            self.record.save(replace(update, state=state, failure=reason, finished_at=finished_at))
+            self.settling.log("update.break", f"update {update.id}", str(state), detail=reason)
+        self._note("gave-up", reason)
+        return self._stop(reason)
+
+    def _stop(self, text: str) -> Order:
+        visit = self.visit
+        number = visit.order_number + 1
+        # What was wrapped is erased with the visit (DESIGN section 4: the database holds no key material).
+        ended = replace(
+            visit,
+            state=VisitState.ENDED,
+            order_number=number,
+            order=None,
+            program=None,
+            result=text,
+            ended_at=self.settling.now,
+        )
+        self.record.save(ended)
+        return build_stop(number, self.record.card.identity, text)
+
+    def _record_proofs(self, step: Step) -> None:
+        for evidence in step.proved:
+            self.settling.prove(evidence)
+        if not step.proved:
+            return
+        for other in list(self.record.visits.values()):
+            earlier = (other.opened_at, other.id) < (self.visit.opened_at, self.visit.id)
+            if earlier and other.state is VisitState.OPEN:
+                self.record.save(replace(other, state=VisitState.FENCED, order=None, program=None))
+                self.settling.log("visit.fence", f"visit {other.id}", "fenced")
+
+    def _doubt_all(self) -> None:
+        for domain in list(self.record.domains.values()):
+            self.settling.doubt(domain)
+
+    def _may_start_over(self) -> bool:
+        if self.visit.reconciliations >= self.limits.max_reconciliations:
+            return False
+        self.record.save(replace(self.visit, reconciliations=self.visit.reconciliations + 1))
+        return True
+
+    def _load_program(self) -> ProgramState | None:
+        return load_state(self.visit.program) if self.visit.program is not None else None
+
+    def _next_update(self) -> KeyUpdate | None:
+        return next(
+            (item for item in self.record.updates.values() if item.state in (UpdateState.PENDING, UpdateState.RUNNING)),
+            None,
+        )
+
+    def _update(self) -> KeyUpdate | None:
+        return self.record.updates.get(self.visit.update_id or "")
+
+    def _take_up(self, update: KeyUpdate) -> None:
+        """Count the visit as an attempt, once."""
+        if self.visit.update_id == update.id:
+            return
+        self.record.save(replace(update, state=UpdateState.RUNNING, attempts=update.attempts + 1))
+        self.record.save(replace(self.visit, update_id=update.id))
+        self._note("update", f"update {update.id} ({update.reason}), attempt {update.attempts + 1}")
+
+    def _domain(self, aid: bytes) -> SecurityDomain:
+        return next(item for item in self.record.domains.values() if item.aid == aid)
+
+    def _note(self, kind: str, text: str) -> None:
+        self.record.note(self.visit, self.settling.now, kind, text)
+
+
+def build_stop(number: int, card_identity: bytes, text: str) -> Order:
+    """The Order that ends a visit."""
+    return Order(number=number, card_identity=card_identity, stop=True, notification=text)
+
+
+def _continues(program: ProgramState, half_open: HalfOpen) -> bool:
+    """Whether a program begins with the channel that the last one left half open."""
+    match program:
+        case ReplaceKeys() | DeleteKeys():
+            label = program.current.label
+        case CreateSsd():
+            label = program.parent.label
+        case Reconcile():
+            return False
+    return (program.parameters.aid, label) == (half_open.aid, half_open.label)

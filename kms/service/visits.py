@@ -1,0 +1,205 @@
+"""Visits: the service behind GlobalPlatform SERAM's two requests (DESIGN section 3).
+
+Rules:
+- At most once. A Report with the cookie of the last Order answers it; with the cookie of the one before, the last Order
+  was lost on the way and is sent again. Anything else means that nobody knows: the visit starts over with a new channel
+  and reconciles; wrapped commands are never repeated.
+- An agent without cookies is served too: answers that fit the last Order are taken for its answers (a card cryptogram
+  decides what they are worth), the same answers once more mean that nobody knows.
+- A step reads the card's record, works without a transaction, and writes with the card claimed; a step that another
+  overtook is taken again from the start.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from kms.card.keys import DerivationPurpose
+from kms.card.profile import CardProfile
+from kms.domain.cards import Card, CardState
+from kms.domain.orders import AgentStatus, Order, Report
+from kms.domain.visits import Terminal, Visit, VisitState
+from kms.errors import Code, KmsError
+from kms.service.card_record import CardRecord, load_card_record
+from kms.service.evidence import EarlierMismatches, trusted_since
+from kms.service.orders import load_order
+from kms.service.plan import Planner
+from kms.service.ports import Clock, Identifiers, Store, Transaction, Vault
+from kms.service.settling import Settling
+from kms.service.visit_step import VisitLimits, VisitStep, build_stop
+
+CLAIM_ATTEMPTS = 5
+
+
+class VisitService:
+    """Handshake and Reports. `entropy`: gives so many fresh random bytes (host challenges)."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        vault: Vault,
+        clock: Clock,
+        identifiers: Identifiers,
+        entropy: Callable[[int], bytes],
+        platform: str,
+        profiles: Mapping[str, CardProfile],
+        cryptoperiods: Mapping[DerivationPurpose, timedelta],
+        limits: VisitLimits,
+    ) -> None:
+        self._store = store
+        self._vault = vault
+        self._clock = clock
+        self._identifiers = identifiers
+        self._entropy = entropy
+        self._platform = platform
+        self._profiles = profiles
+        self._cryptoperiods = cryptoperiods
+        self._limits = limits
+
+    def handshake(self, terminal: Terminal, session_id: str, identities: Sequence[bytes]) -> bytes:
+        """Bind a session to a card; returns the identity of the secure element chosen.
+
+        `identities`: of the cards the agent has, the preferred first. A session that is not known yet is opened for
+        the first of them that is enrolled. Raises `card.unknown`, `card.quarantined`, `visit.session-unknown`.
+        """
+        with self._store.transaction() as tx:
+            visit = tx.visits.find_by_session(session_id)
+            if visit is not None:
+                self._check_bound(visit, terminal)
+                card = tx.cards.get(visit.card_id)
+                if visit.state is not VisitState.OPEN or card.identity not in identities:
+                    raise KmsError(Code.SESSION_UNKNOWN, "this session is not open for that card: begin a new one")
+                self._check_served(card)
+                tx.visits.save(replace(visit, requests=visit.requests + 1))
+                return card.identity
+            known = {card.identity: card for card in tx.cards.find_by_identities(list(identities))}
+            chosen = next((known[identity] for identity in identities if identity in known), None)
+            if chosen is None:
+                raise KmsError(Code.CARD_UNKNOWN, "no card with this identity is enrolled: import it first")
+            self._check_served(chosen)
+            tx.visits.add(replace(self.new_visit(terminal, chosen, session_id), requests=1))
+            return chosen.identity
+
+    def new_visit(self, terminal: Terminal, card: Card, session_id: str) -> Visit:
+        """A visit that begins now."""
+        now = self._clock.now()
+        return Visit(
+            id=self._identifiers.new(),
+            session_id=session_id,
+            terminal_id=terminal.id,
+            card_id=card.id,
+            state=VisitState.OPEN,
+            opened_at=now,
+            deadline=now + self._limits.deadline,
+        )
+
+    def report(self, terminal: Terminal, session_id: str, report: Report) -> Order:
+        """Take a Report and give the next Order.
+
+        Raises `visit.session-unknown` for a session that is not this terminal's, `hsm.unavailable` and
+        `database.unavailable` when the Report should come again later.
+        """
+        for attempt in range(CLAIM_ATTEMPTS):
+            try:
+                return self._report(terminal, session_id, report)
+            except KmsError as error:
+                if error.code is not Code.VISIT_CONFLICT or attempt == CLAIM_ATTEMPTS - 1:
+                    raise
+        raise KmsError(Code.VISIT_CONFLICT, "the card is busy in another visit: report again")
+
+    def _report(self, terminal: Terminal, session_id: str, report: Report) -> Order:
+        with self._store.transaction() as tx:
+            visit = tx.visits.find_by_session(session_id)
+            if visit is None:
+                raise KmsError(Code.SESSION_UNKNOWN, "this session is not known: begin with a handshake")
+            self._check_bound(visit, terminal)
+            card = tx.cards.get(visit.card_id)
+            if visit.state is not VisitState.OPEN:
+                return build_stop(visit.order_number, card.identity, visit.result or "the visit is over")
+            lost = report.answers_order == visit.order_number - 1 and visit.order is not None
+            if visit.order_number > 1 and lost and visit.order is not None:
+                return load_order(visit.order)
+            record = load_card_record(tx, card, tx.visits.list_open_for_card(card.id))
+            earlier = self._find_mismatches(tx, record, terminal)
+        with self._vault.open_scope() as keys:
+            step = VisitStep(
+                record=record,
+                visit_id=visit.id,
+                terminal=terminal,
+                planner=Planner(self._platform, self._get_profile(card), self._identifiers, self._clock.now()),
+                settling=Settling(
+                    record, self._identifiers, self._clock.now(), f"terminal {terminal.name}", self._cryptoperiods
+                ),
+                earlier=earlier,
+                limits=self._limits,
+                keys=keys,
+                challenge=self._entropy,
+            )
+            record.save(replace(visit, requests=visit.requests + 1))
+            order = self._advance(step, report)
+        with self._store.transaction() as tx:
+            record.write(tx)
+        return order
+
+    def _advance(self, step: VisitStep, report: Report) -> Order:
+        visit = step.visit
+        expired = self._clock.now() > visit.deadline
+        if step.record.card.state is not CardState.ENROLLED:
+            return step.refuse("the card is set aside; officers decide")
+        if visit.order_number == 0:
+            return step.expire() if expired else step.begin()
+        if not _answers_last_order(visit, report):
+            return step.expire() if expired else step.restart("a Report does not say which Order it answers")
+        step.record.save(replace(visit, report_digest=_digest(report)))
+        if expired:
+            return step.answer_late(report.responses)
+        return step.answer(report.responses, card_gone=report.status is not AgentStatus.PROCESSED)
+
+    def _find_mismatches(self, tx: Transaction, record: CardRecord, terminal: Terminal) -> EarlierMismatches:
+        card = record.card
+        since = trusted_since([item.proved_at for item in record.key_sets.values()], card.enrolled_at)
+        return EarlierMismatches(
+            at_terminal=tuple(tx.visits.list_mismatched(since=terminal.enrolled_at, terminal_id=terminal.id)),
+            of_card=tuple(tx.visits.list_mismatched(since=since, card_id=card.id)),
+        )
+
+    def _get_profile(self, card: Card) -> CardProfile:
+        profile = self._profiles.get(card.profile)
+        if profile is None:
+            raise KmsError(Code.CONFIG_INVALID, f"card profile {card.profile} is not configured")
+        return profile
+
+    @staticmethod
+    def _check_bound(visit: Visit, terminal: Terminal) -> None:
+        """A sessionId is bound to its client certificate (DESIGN section 3)."""
+        if visit.terminal_id != terminal.id:
+            raise KmsError(Code.SESSION_UNKNOWN, "this session is not known: begin with a handshake")
+
+    @staticmethod
+    def _check_served(card: Card) -> None:
+        if card.state is CardState.QUARANTINED:
+            raise KmsError(Code.CARD_QUARANTINED, f"the card is set aside: {card.quarantine_reason}; officers decide")
+        if card.state is CardState.RETIRED:
+            raise KmsError(Code.CARD_UNKNOWN, "the card is retired")
+
+
+def _answers_last_order(visit: Visit, report: Report) -> bool:
+    """Whether the Report answers the last Order, by its cookie or, without one, by its answers."""
+    if not report.responses:
+        # A void Report where an answer was due, unless the agent says that it lost the card.
+        return report.answers_order == visit.order_number and report.status not in (
+            AgentStatus.PROCESSED,
+            AgentStatus.POLLING,
+        )
+    if report.answers_order is not None:
+        return report.answers_order == visit.order_number
+    expected = len(load_order(visit.order).commands) if visit.order is not None else 0
+    return len(report.responses) == expected and _digest(report) != visit.report_digest
+
+
+def _digest(report: Report) -> bytes:
+    """Tells whether the same answers come again. 32 bytes; answers are wrapped or public, and salted by challenges."""
+    lengths = b"".join(len(item).to_bytes(2, "big") for item in report.responses)
+    return hashlib.sha256(lengths + b"".join(report.responses)).digest()

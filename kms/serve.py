@@ -18,7 +18,7 @@ from kms.config import ServerConfig
 
 KEEP_ALIVE_SECONDS = 30  # longer than a card takes for one batch: a visit stays on one connection
 GRACEFUL_SECONDS = 30
-HANDSHAKE_SECONDS = 10
+HANDSHAKE_SECONDS = 5
 
 
 class HandshakeContext(ssl.SSLContext):

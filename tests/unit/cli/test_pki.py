@@ -1,0 +1,60 @@
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from kms.cli.pki import pki_group
+from kms.errors import Code, KmsError
+
+
+class _Terminals:
+    def __init__(self, failure: KmsError | None = None) -> None:
+        self.enrolled: dict[str, bytes] = {}
+        self.failure = failure
+
+    def enrol(self, *, name: str, fingerprint: bytes, actor: str) -> None:
+        assert actor.startswith("cli:")
+        if self.failure:
+            raise self.failure
+        self.enrolled[name] = fingerprint
+
+
+class _Platform:
+    def __init__(self, terminals: _Terminals) -> None:
+        self.terminals = terminals
+
+
+def _run(folder: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(pki_group, [*arguments, "--dir", str(folder)])
+
+
+def test_init_and_terminal_print_what_they_made(tmp_path: Path) -> None:
+    made = _run(tmp_path, "init", "--json")
+    assert [row["name"] for row in json.loads(made.stdout)] == ["ca", "server"]
+    terminal = json.loads(_run(tmp_path, "terminal", "terminal-1", "--json").stdout)
+    assert len(bytes.fromhex(terminal["fingerprint"])) == 32
+    assert Path(terminal["key"]).is_file()
+
+
+def test_a_second_init_is_refused(tmp_path: Path) -> None:
+    _run(tmp_path, "init")
+    error = _run(tmp_path, "init").exception
+    assert isinstance(error, KmsError)
+    assert error.code is Code.CONFLICT
+
+
+def test_enrolment_goes_by_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminals = _Terminals()
+    monkeypatch.setattr("kms.cli.pki.get_platform", lambda _ctx: _Platform(terminals))
+    _run(tmp_path, "init")
+    answer = json.loads(_run(tmp_path, "terminal", "terminal-1", "--enrol", "--json").stdout)
+    assert terminals.enrolled == {"terminal-1": bytes.fromhex(answer["fingerprint"])}
+
+
+def test_a_certificate_that_could_not_be_enrolled_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminals = _Terminals(KmsError(Code.CONFLICT, "There is a terminal of this name"))
+    monkeypatch.setattr("kms.cli.pki.get_platform", lambda _ctx: _Platform(terminals))
+    _run(tmp_path, "init")
+    assert isinstance(_run(tmp_path, "terminal", "terminal-1", "--enrol").exception, KmsError)
+    assert not list(tmp_path.glob("terminal-1.*"))

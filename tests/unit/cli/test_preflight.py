@@ -1,0 +1,88 @@
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from kms.cli import preflight
+from kms.cli.preflight import check_ready_to_serve
+from kms.config import Config, load_config
+from kms.errors import Code, Fault, KmsError
+from kms.pki import init_pki
+from tests.unit.config.conftest import PROFILE, TEXT
+
+
+def _load(folder: Path, *changes: tuple[str, str]) -> Config:
+    text = TEXT.replace("/usr/lib/softhsm/libsofthsm2.so", "module.so").replace("8443", "0")
+    for old, new in changes:
+        text = text.replace(old, new)
+    (folder / "profiles").mkdir(exist_ok=True)
+    (folder / "profiles" / "plain.toml").write_text(PROFILE)
+    (folder / "kms.toml").write_text(text)
+    return load_config(folder / "kms.toml")
+
+
+def _set_up(folder: Path) -> None:
+    init_pki(folder, ("localhost",), datetime.now(UTC))
+    (folder / "module.so").touch()
+    (folder / "var").mkdir()
+    (folder / "var" / "hsm.pin").touch(mode=0o600)
+    (folder / "var" / "hsm.pin").write_text("4711\n")
+
+
+def _faults(config: Config) -> dict[str, str]:
+    with pytest.raises(KmsError) as caught:
+        check_ready_to_serve(config)
+    assert caught.value.code is Code.NOT_READY
+    return {fault.where: fault.what for fault in caught.value.faults}
+
+
+@pytest.fixture
+def platform_faults(monkeypatch: pytest.MonkeyPatch) -> list[Fault]:
+    """What the process that opens database and HSM would find."""
+    found: list[Fault] = []
+    monkeypatch.setattr(preflight, "_find_platform_faults", lambda _config_file: tuple(found))
+    return found
+
+
+def test_nothing_missing_says_nothing(tmp_path: Path, platform_faults: list[Fault]) -> None:
+    _set_up(tmp_path)
+    check_ready_to_serve(_load(tmp_path))
+    platform_faults.append(Fault("database", "The schema is not there"))
+    assert _faults(_load(tmp_path)) == {"database": "The schema is not there"}
+
+
+def test_on_a_bare_machine_every_missing_piece_has_its_line(tmp_path: Path) -> None:
+    config = _load(tmp_path, ('pin_file = "var/hsm.pin"', 'pin_file = "var/hsm.pin"\nsofthsm2_conf = "softhsm2.conf"'))
+    faults = _faults(config)
+    assert set(faults) == {
+        "server.certificate",
+        "server.private_key",
+        "server.client_ca",
+        "hsm.module",
+        "hsm.softhsm2_conf",
+        "hsm.pin_file",
+    }
+    assert "kms pki init" in faults["server.certificate"]
+
+
+@pytest.mark.usefixtures("platform_faults")
+def test_a_port_in_use_is_told(tmp_path: Path) -> None:
+    _set_up(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        faults = _faults(_load(tmp_path, ("port = 0", f"port = {port}")))
+    assert "already in use" in faults["server.port"]
+
+
+@pytest.mark.usefixtures("platform_faults")
+def test_production_refuses_a_development_authority(tmp_path: Path) -> None:
+    _set_up(tmp_path)
+    assert "bring your own" in _faults(_load(tmp_path, ('"lab"', '"production"')))["server.client_ca"]
+
+
+@pytest.mark.usefixtures("platform_faults")
+def test_a_key_of_another_certificate_is_told(tmp_path: Path) -> None:
+    _set_up(tmp_path)
+    (tmp_path / "server.key").write_bytes((tmp_path / "ca.key").read_bytes())
+    assert "not usable together" in _faults(_load(tmp_path))["server.certificate"]

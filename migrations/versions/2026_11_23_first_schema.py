@@ -407,6 +407,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_key_updates")),
     )
     op.create_index("ix_key_updates_security_domain_id_state", "key_updates", ["security_domain_id", "state"])
+    op.create_index("ix_key_updates_state_due_at", "key_updates", ["state", "due_at"])
 
     op.create_table(
         "visits",
@@ -491,6 +492,7 @@ def downgrade() -> None:
     op.drop_index("ix_visits_card_id_state", "visits")
 
     op.drop_table("visits")
+    op.drop_index("ix_key_updates_state_due_at", "key_updates")
     op.drop_index("ix_key_updates_security_domain_id_state", "key_updates")
 
     op.drop_table("key_updates")

@@ -18,6 +18,8 @@ class KeyUpdateRow(Base):
         CheckConstraint("attempts >= 0", name="attempts"),
         # What a presented card is owed: by its security domains, open ones only.
         Index("ix_key_updates_security_domain_id_state", "security_domain_id", "state"),
+        # All that is pending, and what is overdue.
+        Index("ix_key_updates_state_due_at", "state", "due_at"),
     )
 
     id: Mapped[PrimaryId]

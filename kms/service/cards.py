@@ -126,7 +126,7 @@ class _Importer:
             yield Fault(where, "there is no ACTIVE vendor master of this name; import it with `kms keys import`")
         elif master.key_type is not KeyType.DES2:
             # SCP02 keys are two-key triple DES (GP Card Specification 2.3.1 appendix E.4.1).
-            yield Fault(where, f"is a {master.key_type} key; SCP02 cards need a DES2 master")
+            yield Fault(where, f"is of type {master.key_type}; SCP02 cards need a DES2 master")
 
     def _find_conflicts(self, batch: Sequence[CardLine]) -> Iterator[Fault]:
         """Faults of cards that are enrolled with other values; those with the same are remembered as known."""

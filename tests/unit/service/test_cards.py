@@ -1,0 +1,177 @@
+from dataclasses import replace
+
+import pytest
+
+from kms.card.keys import Diversification, KcvMethod, KeyType
+from kms.domain.cards import CardState, DomainKind, DomainState
+from kms.domain.keys import Delivery, KeyState
+from kms.domain.updates import UpdateReason, UpdateState
+from kms.errors import Code, KmsError
+from kms.service.cards import CardService, CardSettings, ImportResult
+from tests.fakes.memory_store import MemoryStore
+from tests.fakes.records import ISD_AID, NOW, CountingIdentifiers, TickingClock, build_master
+from tests.unit.domain.test_card_file import GOOD, build_file, change
+
+SETTINGS = CardSettings(platform="issuer", profiles=frozenset({"default"}), take_over_isd=False)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    store = MemoryStore()
+    with store.transaction() as transaction:
+        transaction.master_keys.add(build_master(1, name="acme"))
+    return store
+
+
+def build_service(store: MemoryStore, *, take_over_isd: bool = False) -> CardService:
+    settings = replace(SETTINGS, take_over_isd=take_over_isd)
+    return CardService(store=store, clock=TickingClock(), identifiers=CountingIdentifiers(), settings=settings)
+
+
+def list_faults(store: MemoryStore, content: bytes) -> list[tuple[str, str]]:
+    with pytest.raises(KmsError) as error:
+        build_service(store).import_file(content, actor="cli:operator")
+    assert error.value.code is Code.INPUT_INVALID
+    return [(fault.where, fault.what) for fault in error.value.faults]
+
+
+def build_many(count: int) -> bytes:
+    return build_file(*(change("identity", f"4292{number:08X}") for number in range(count)))
+
+
+def test_a_card_is_enrolled_with_its_isd_and_the_vendors_keys(store: MemoryStore) -> None:
+    result = build_service(store).import_file(build_file(GOOD), actor="cli:operator")
+    assert result == ImportResult(cards=1, enrolled=1, skipped=0)
+    with store.transaction() as transaction:
+        card = transaction.cards.find_by_identity(bytes.fromhex("4292AABB01"))
+        assert card is not None
+        assert (card.state, card.enrolled_at, card.profile) == (CardState.ENROLLED, NOW, "default")
+        assert (card.scp, card.scp_i, card.diversification) == (2, 0x55, Diversification.VISA2)
+        (isd,) = transaction.security_domains.list_for_card(card.id)
+        assert (isd.aid, isd.kind, isd.state, isd.managed_by) == (ISD_AID, DomainKind.ISD, DomainState.KEYED, "issuer")
+        assert isd.last_generation == 0  # so that the issuer's first own generation is 1
+        (factory,) = transaction.key_sets.list_for_domain(isd.id)
+        assert (factory.kvn, factory.purpose, factory.generation) == (0xFF, None, 0)
+        assert (factory.delivery, factory.state) == (Delivery.FACTORY, KeyState.ACTIVE)
+        assert (factory.master_id, factory.key_type) == (build_master(1).id, KeyType.DES2)
+        assert (factory.kcvs, factory.kcv_method) == ((), KcvMethod.DES_ZERO)
+        assert not transaction.key_updates.list_open_for_card(card.id)
+
+
+def test_the_takeover_of_the_isd_is_owed_when_so_configured(store: MemoryStore) -> None:
+    build_service(store, take_over_isd=True).import_file(build_file(GOOD), actor="cli:operator")
+    with store.transaction() as transaction:
+        (card,) = transaction.cards.list_pending()
+        (update,) = transaction.key_updates.list_open_for_card(card.id)
+    assert (update.reason, update.state) == (UpdateReason.VENDOR_TAKEOVER, UpdateState.PENDING)
+    assert update.requested_by == "cli:operator"
+
+
+def test_importing_again_does_no_harm_and_adds_what_is_new(store: MemoryStore) -> None:
+    service = build_service(store)
+    service.import_file(build_many(3), actor="cli:operator")
+    assert service.import_file(build_many(3), actor="cli:operator") == ImportResult(3, 0, 3)
+    assert service.import_file(build_many(5), actor="cli:operator") == ImportResult(5, 2, 3)
+    with store.transaction() as transaction:
+        assert len(transaction.cards.list()) == 5
+        assert len(transaction.key_sets.list()) == 5
+
+
+def test_importing_again_does_no_harm_after_the_vendors_master_was_renewed(store: MemoryStore) -> None:
+    service = build_service(store)
+    service.import_file(build_file(GOOD), actor="cli:operator")
+    with store.transaction() as transaction:
+        transaction.master_keys.add(build_master(2, name="acme", generation=2))
+    assert service.import_file(build_file(GOOD), actor="cli:operator") == ImportResult(1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("kdd", "FF" * 10),
+        ("isd_aid", "A000000151000001"),
+        ("isd_kvn", "01"),
+        ("scp_i", "15"),
+        ("vendor_master", "other"),
+        ("diversification", "none"),
+        ("profile", "jcop"),
+    ],
+)
+def test_an_enrolled_card_with_another_value_is_a_fault(store: MemoryStore, column: str, value: str) -> None:
+    with store.transaction() as transaction:
+        transaction.master_keys.add(build_master(2, name="other"))
+    settings = replace(SETTINGS, profiles=frozenset({"default", "jcop"}))
+    service = CardService(store=store, clock=TickingClock(), identifiers=CountingIdentifiers(), settings=settings)
+    service.import_file(build_file(GOOD), actor="cli:operator")
+    with pytest.raises(KmsError) as error:
+        service.import_file(build_file(change(column, value)), actor="cli:operator")
+    assert [(fault.where, fault.what) for fault in error.value.faults] == [
+        (f"line 2, column {column}", "the card is enrolled with another value")
+    ]
+
+
+def test_with_one_fault_nothing_is_enrolled(store: MemoryStore) -> None:
+    content = build_file(GOOD, change("identity", "00").replace(",default", ",nowhere"))
+    assert list_faults(store, content) == [
+        ("line 3, column profile", "there is no such card profile in the configuration")
+    ]
+    with store.transaction() as transaction:
+        assert not transaction.cards.list()
+        assert not transaction.audit.list()
+
+
+def test_faults_of_the_file_and_of_this_installation_come_together_by_line(store: MemoryStore) -> None:
+    content = build_file(
+        change("vendor_master", "nobody"),
+        change("identity", "00").replace("visa2", "other"),
+        change("identity", "01").replace(",default", ",nowhere"),
+    )
+    assert list_faults(store, content) == [
+        (
+            "line 2, column vendor_master",
+            "there is no ACTIVE vendor master of this name; import it with `kms keys import`",
+        ),
+        ("line 3, column diversification", "is none of: none, visa2, emv-cps-1.1"),
+        ("line 4, column profile", "there is no such card profile in the configuration"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "master",
+    [
+        build_master(2, name="late", state=KeyState.PRE_ACTIVATION),
+        build_master(2, name="late", state=KeyState.COMPROMISED),
+    ],
+    ids=["not active yet", "compromised"],
+)
+def test_a_master_that_is_not_active_is_a_fault(store: MemoryStore, master: object) -> None:
+    with store.transaction() as transaction:
+        transaction.master_keys.add(master)  # type: ignore[arg-type] # parametrize hands objects
+    faults = list_faults(store, build_file(change("vendor_master", "late")))
+    assert [where for where, _ in faults] == ["line 2, column vendor_master"]
+
+
+def test_an_aes_master_serves_no_scp02_card(store: MemoryStore) -> None:
+    with store.transaction() as transaction:
+        transaction.master_keys.add(build_master(2, name="aes", key_type=KeyType.AES256))
+    assert list_faults(store, build_file(change("vendor_master", "aes"))) == [
+        ("line 2, column vendor_master", "is of type AES256; SCP02 cards need a DES2 master")
+    ]
+
+
+def test_an_import_leaves_one_audit_event_with_the_files_digest(store: MemoryStore) -> None:
+    build_service(store).import_file(build_file(GOOD), actor="cli:operator")
+    with store.transaction() as transaction:
+        (event,) = transaction.audit.list()
+    assert (event.actor, event.action, event.result) == ("cli:operator", "cards.import", "done")
+    assert event.subject.startswith("card-file sha256:")
+    assert len(event.subject.removeprefix("card-file sha256:")) == 64
+    assert event.detail == "1 cards, 1 enrolled, 0 enrolled before"
+
+
+def test_progress_goes_up_to_the_number_of_cards(store: MemoryStore) -> None:
+    seen: list[tuple[int, int]] = []
+    build_service(store).import_file(
+        build_many(1001), actor="cli:operator", progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(1000, 1001), (1001, 1001)]

@@ -1,0 +1,129 @@
+import pytest
+
+from kms.card.keys import DerivationPurpose
+from kms.domain.cards import CardState, DomainState
+from kms.domain.keys import Delivery
+from kms.domain.updates import UpdateReason, UpdateState
+from kms.errors import Code, KmsError
+from kms.service.updates import UpdateService
+from tests.fakes.memory_store import MemoryStore
+from tests.fakes.records import (
+    ISD_AID,
+    NOW,
+    CountingIdentifiers,
+    TickingClock,
+    build_card,
+    build_domain,
+    build_id,
+    build_isd,
+    build_key_set,
+    build_update,
+)
+
+IDENTITY = build_card().identity
+AID = build_domain(1).aid
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """A card with two keyed SSDs, a planned one, and an ISD under its vendor's keys."""
+    store = MemoryStore()
+    with store.transaction() as transaction:
+        transaction.cards.add(build_card())
+        transaction.security_domains.add_all(
+            [build_domain(1), build_domain(2), build_domain(3, state=DomainState.PLANNED), build_isd(4)]
+        )
+        transaction.key_sets.add(
+            build_key_set(9, security_domain_id=build_id(2004), purpose=None, generation=0, delivery=Delivery.FACTORY)
+        )
+    return store
+
+
+@pytest.fixture
+def service(store: MemoryStore) -> UpdateService:
+    return UpdateService(store=store, clock=TickingClock(), identifiers=CountingIdentifiers())
+
+
+def check_refused(service: UpdateService, code: Code, identity: bytes = IDENTITY, aid: bytes = AID) -> None:
+    with pytest.raises(KmsError) as error:
+        service.force(identity, aid, actor="cli:operator")
+    assert error.value.code is code
+
+
+def test_an_update_is_asked_for_and_due_at_once(service: UpdateService, store: MemoryStore) -> None:
+    forced = service.force(IDENTITY, AID, actor="cli:operator")
+    assert forced.created
+    assert (forced.update.reason, forced.update.state) == (UpdateReason.FORCED, UpdateState.PENDING)
+    assert (forced.update.due_at, forced.update.requested_by) == (NOW, "cli:operator")
+    with store.transaction() as transaction:
+        assert transaction.key_updates.list_open_for_card(build_card().id) == [forced.update]
+        (event,) = transaction.audit.list()
+    assert (event.action, event.subject) == ("update.force", f"security-domain {build_domain(1).id}")
+
+
+def test_an_open_update_is_given_back_and_nothing_changes(service: UpdateService, store: MemoryStore) -> None:
+    running = build_update(1, state=UpdateState.RUNNING)
+    with store.transaction() as transaction:
+        transaction.key_updates.add(running)
+    forced = service.force(IDENTITY, AID, actor="cli:operator")
+    assert not forced.created
+    assert forced.update == running
+    with store.transaction() as transaction:
+        assert not transaction.audit.list()
+
+
+def test_a_finished_update_is_no_hindrance(service: UpdateService, store: MemoryStore) -> None:
+    with store.transaction() as transaction:
+        transaction.key_updates.add(build_update(1, state=UpdateState.DONE))
+    assert service.force(IDENTITY, AID, actor="cli:operator").created
+
+
+def test_an_isd_under_its_vendors_keys_is_taken_over(service: UpdateService) -> None:
+    assert service.force(IDENTITY, ISD_AID, actor="x").update.reason is UpdateReason.VENDOR_TAKEOVER
+
+
+def test_an_isd_under_the_issuers_keys_is_forced(service: UpdateService, store: MemoryStore) -> None:
+    with store.transaction() as transaction:
+        transaction.key_sets.add(build_key_set(1, security_domain_id=build_id(2004), purpose=DerivationPurpose.ISD))
+    assert service.force(IDENTITY, ISD_AID, actor="x").update.reason is UpdateReason.FORCED
+
+
+def test_what_cannot_be_updated_is_refused(service: UpdateService, store: MemoryStore) -> None:
+    check_refused(service, Code.CARD_UNKNOWN, identity=b"\x00")
+    check_refused(service, Code.NOT_FOUND, aid=bytes(5))
+    check_refused(service, Code.KEY_STATE, aid=build_domain(3).aid)
+    with store.transaction() as transaction:
+        transaction.cards.save(build_card(state=CardState.QUARANTINED))
+    check_refused(service, Code.CARD_QUARANTINED)
+    with store.transaction() as transaction:
+        transaction.cards.save(build_card(state=CardState.RETIRED))
+    check_refused(service, Code.CARD_UNKNOWN)
+
+
+@pytest.mark.parametrize("reason", [UpdateReason.COMPROMISE, UpdateReason.INITIAL])
+def test_reasons_with_a_path_of_their_own_are_refused(service: UpdateService, reason: UpdateReason) -> None:
+    with pytest.raises(KmsError) as error:
+        service.force(IDENTITY, AID, actor="x", reason=reason)
+    assert error.value.code is Code.INPUT_INVALID
+    with pytest.raises(KmsError) as error:
+        service.force_ssds(IDENTITY, actor="x", reason=reason)
+    assert error.value.code is Code.INPUT_INVALID
+
+
+def test_all_ssds_that_hold_keys_and_only_those(service: UpdateService, store: MemoryStore) -> None:
+    with store.transaction() as transaction:
+        transaction.key_updates.add(build_update(1, security_domain_id=build_domain(2).id))
+    forced = service.force_ssds(IDENTITY, actor="x", reason=UpdateReason.MASTER_ROTATION)
+    assert [(item.domain.id, item.created) for item in forced] == [
+        (build_domain(1).id, True),
+        (build_domain(2).id, False),
+    ]
+    assert forced[0].update.reason is UpdateReason.MASTER_ROTATION
+
+
+def test_a_card_without_keyed_ssds_is_refused(service: UpdateService, store: MemoryStore) -> None:
+    with store.transaction() as transaction:
+        transaction.cards.add(build_card(2))
+    with pytest.raises(KmsError) as error:
+        service.force_ssds(build_card(2).identity, actor="x")
+    assert error.value.code is Code.NOT_FOUND

@@ -163,7 +163,7 @@ def readers(invocation: Invocation) -> None:
 @main.command()
 @click.option("--csv", "as_csv", is_flag=True, help="Print the row that enrols the card (`kms cards import`).")
 @click.option("--vendor-master", default="", help="For --csv: name of the vendor's master key at the server.")
-@click.option("--diversification", default="", help="For --csv: none, visa2 or emv.")
+@click.option("--diversification", default="", help="For --csv: none, visa2 or emv-cps-1.1.")
 @click.option("--profile", default="", help="For --csv: name of the card profile at the server.")
 @_reader_option
 @_json_option

@@ -1,9 +1,9 @@
 """The server over HTTP: SERAM's two calls, applications, and what is pending; mutual TLS 1.3.
 
 Rules: one connection is kept for a visit. Network trouble and 5xx are tried again with the same body and cookies for
-`reconnect` seconds (SERAM: five minutes), a faulty certificate never. httpx's cookie jar is not used: a Report carries
-the cookies of the Order that it answers and no later ones. Answers are untrusted: their form is
-checked.
+`reconnect` seconds (SERAM: five minutes), a busy card a few times, a faulty certificate never. httpx's cookie jar is
+not used: a Report carries the cookies of the Order that it answers and no later ones. Answers are untrusted: their form
+is checked.
 """
 
 import json
@@ -23,6 +23,8 @@ from terminal.transport import Answer
 
 FIRST_PAUSE = 0.5  # seconds; doubled after each failure
 LONGEST_PAUSE = 15.0
+CONFLICT = "visit.conflict"  # the server's code for a card whose record another visit is writing: "report again"
+CONFLICT_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class ServerClient:
         if cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
         give_up = self.monotonic() + self.reconnect
-        pause = FIRST_PAUSE
+        pause, before = FIRST_PAUSE, self.requests
         while True:
             self.requests += 1
             try:
@@ -148,7 +150,8 @@ class ServerClient:
                 cause: httpx.TransportError | None = error
                 problem = f"it cannot be reached ({type(error).__name__})"
             else:
-                if response.status_code < 500:
+                is_busy = _problem(response).get("code") == CONFLICT and self.requests - before < CONFLICT_ATTEMPTS
+                if response.status_code < 500 and not is_busy:
                     return _check_status(response)
                 cause = None
                 problem = f"it answered {_describe(response)}"

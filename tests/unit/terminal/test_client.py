@@ -100,6 +100,19 @@ def test_after_five_minutes_it_gives_up_and_says_why() -> None:
     assert max(clock.slept) == 15
 
 
+def test_a_busy_card_is_asked_for_again_a_few_times() -> None:
+    conflict = {"title": "Conflict", "code": "visit.conflict", "detail": "report again"}
+    answers = [httpx.Response(409, json=conflict), httpx.Response(200, json={})]
+    client = make_client(lambda _: answers.pop(0))
+    client.report("s", VOID_REPORT, {})
+    assert client.requests == 2
+    for_ever = make_client(lambda _: httpx.Response(409, json=conflict))
+    with pytest.raises(TerminalError) as caught:
+        for_ever.report("s", VOID_REPORT, {})
+    assert caught.value.code is TerminalCode.SERVER_REFUSED
+    assert for_ever.requests == 5
+
+
 def test_a_wrong_certificate_is_not_waited_for() -> None:
     def handler(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("tls") from ssl.SSLCertVerificationError(1, "self-signed certificate")

@@ -8,6 +8,6 @@ if still_runs .state/pcscd-client.pid; then
 fi
 if still_runs .state/pcscd.pid; then
     say "stopping pcscd (process $recorded_pid)"
-    as_root kill "$recorded_pid"
+    as_root sh -c "kill $recorded_pid" # the shell's own kill: a bare system has no /bin/kill
 fi
 rm -f .state/pcscd.pid .state/pcscd-client.pid .state/pcscd-client-of

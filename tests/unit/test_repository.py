@@ -63,7 +63,7 @@ def test_no_module_is_over_500_lines() -> None:
     lines = {
         str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
         for path in repository_files()
-        if path.suffix == ".py"
+        if path.suffix == ".py" and path.relative_to(ROOT).parts[0] != "migrations"  # a record of one day, never edited
     }
     assert {name: count for name, count in lines.items() if count > MAX_LINES} == {}
 

@@ -1,12 +1,27 @@
 """The API as a WSGI application: configuration in, application out. Called in each worker, after the fork."""
 
+import logging
+import os
+
 from flask import Flask
 
 from kms.api import create_api
 from kms.bootstrap import open_platform
 from kms.config import Config
 
+EXIT_HANG = 75  # EX_TEMPFAIL of sysexits.h; gunicorn starts another worker (it gives up on 3 and 4 only)
+
+_LOG = logging.getLogger("kms.wsgi")
+
 
 def create_app(config: Config) -> Flask:
-    """Open the platform (database, HSM) and build the API over it."""
-    return create_api(open_platform(config))
+    """Open the platform, have its token watched, and build the API over it. Raises `config.invalid`."""
+    platform = open_platform(config)
+    platform.vault.watch(on_hang=end_worker)
+    return create_api(platform)
+
+
+def end_worker() -> None:
+    """End this process at once: a call that hangs in the PKCS#11 library cannot be taken back, and no other can run."""
+    _LOG.critical("a PKCS#11 call hangs: this worker ends, another takes its place")
+    os._exit(EXIT_HANG)

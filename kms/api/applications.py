@@ -26,7 +26,6 @@ Aid = Annotated[
 _ALWAYS = (
     Code.TERMINAL_UNKNOWN,
     Code.TERMINAL_REFUSED,
-    Code.HSM_UNAVAILABLE,
     Code.DATABASE_UNAVAILABLE,
     Code.INTERNAL,
 )
@@ -124,7 +123,7 @@ def build_applications(platform: ApiPlatform) -> APIBlueprint:
     @applications.output(PendingAnswer)
     @applications.doc(
         summary="What waits for the cards a terminal serves",
-        extensions=may_answer(*_ALWAYS, Code.INPUT_INVALID, Code.CARD_UNKNOWN),
+        extensions=may_answer(*_ALWAYS, Code.INPUT_INVALID, Code.CARD_UNKNOWN, Code.CARD_QUARANTINED),
     )
     def pending(query_data: PendingQuery) -> PendingAnswer:
         identity = bytes.fromhex(query_data.card) if query_data.card else None

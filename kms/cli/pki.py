@@ -1,12 +1,11 @@
 """`kms pki`: development certificates."""
 
-import getpass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from kms.cli.context import get_platform, json_option
+from kms.cli.context import get_actor, get_platform, json_option
 from kms.cli.output import print_record, print_rows
 from kms.errors import KmsError
 from kms.pki import IssuedCertificate, init_pki, issue_terminal
@@ -52,7 +51,7 @@ def terminal_command(ctx: click.Context, name: str, folder: Path, enrol: bool, a
     issued = issue_terminal(folder, name, datetime.now(UTC))
     if terminals is not None:
         try:
-            terminals.enrol(name=name, fingerprint=issued.fingerprint, actor=f"cli:{getpass.getuser()}")
+            terminals.enrol(name=name, fingerprint=issued.fingerprint, actor=get_actor())
         except KmsError:
             issued.remove()
             raise

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -95,14 +95,22 @@ def _check_platform(config_file: str, sender: Connection) -> None:
     """Open the platform and send what is wrong with it (runs in the process of its own)."""
     from kms.bootstrap import open_platform  # noqa: PLC0415 - it loads the PKCS#11 library, here and nowhere before
 
-    faults: list[Fault] = []
     try:
         platform = open_platform(load_config(Path(config_file)))
-        for name, part in (("database", platform.store), ("hsm", platform.vault)):
-            try:
-                part.check()
-            except KmsError as error:
-                faults.append(Fault(name, error.detail))
+        # The status opens the token and waits for it; a check would only read when it last answered.
+        faults = (
+            *_find_part_faults("database", platform.store.check),
+            *_find_part_faults("hsm", platform.vault.status),
+        )
+        platform.vault.close()
     except KmsError as error:
-        faults.extend(error.faults or (Fault(str(error.code), error.detail),))
-    sender.send(tuple(faults))
+        faults = error.faults or (Fault(str(error.code), error.detail),)
+    sender.send(faults)
+
+
+def _find_part_faults(name: str, look: Callable[[], object]) -> tuple[Fault, ...]:
+    try:
+        look()
+    except KmsError as error:
+        return (Fault(name, error.detail),)
+    return ()

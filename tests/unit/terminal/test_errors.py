@@ -1,5 +1,7 @@
 """The terminal's error type."""
 
+from pathlib import Path
+
 from terminal.errors import TerminalCode, TerminalError, card_gone
 
 
@@ -15,3 +17,9 @@ def test_codes_are_unique_and_in_two_parts() -> None:
 
 def test_a_card_that_is_gone_tells_to_present_it_again() -> None:
     assert "again" in card_gone().remedy
+
+
+def test_every_code_is_documented() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "terminal-errors.md").read_text(encoding="utf-8")
+    documented = {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")}
+    assert documented == {code.value for code in TerminalCode}

@@ -1,6 +1,6 @@
 """The one place that joins adapters to services.
 
-Rules: nothing is opened at import time. The HSM is opened lazily by its adapter, at first use and so after the fork of a
+Rules: nothing is opened at import time. The HSM is opened by its adapter at first use, and so after the fork of a
 server's worker; the database connects at first use too.
 """
 

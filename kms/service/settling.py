@@ -90,7 +90,7 @@ class Settling:
         self._log_set("key-set.remove", key_set, "deleted from the card")
 
     def complete(self, update: KeyUpdate) -> None:
-        """Record that an update's new set is in force and nothing old is left; applications waiting for it are ready."""
+        """Record that an update's new set is in force and nothing old is left; waiting applications are ready."""
         done = replace(update, state=UpdateState.DONE, finished_at=self.now, failure="")
         self.record.save(done)
         self.log("update.complete", f"update {update.id}", "done", detail=f"reason {update.reason}")

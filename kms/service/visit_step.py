@@ -288,7 +288,11 @@ class VisitStep:
         return True
 
     def _load_program(self) -> ProgramState | None:
-        return load_state(self.visit.program) if self.visit.program is not None else None
+        """The running program; None as well for one that another version of this server saved."""
+        try:
+            return load_state(self.visit.program) if self.visit.program is not None else None
+        except KmsError:
+            return None
 
     def _next_update(self) -> KeyUpdate | None:
         return next(

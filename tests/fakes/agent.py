@@ -1,4 +1,4 @@
-"""A terminal agent in one process: it drives visits of the services directly, as faithfully or as badly as a test says."""
+"""A terminal agent in one process: it drives the services directly, as faithfully or as badly as a test says."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ VOID = Report(AgentStatus.POLLING, None)
 
 @dataclass
 class Agent:
-    """`tamper`: changes an Order's answers before they are reported. `cookies` False: never says which Order it answers."""
+    """`tamper`: changes answers before they are reported. `cookies` False: never says which Order it answers."""
 
     visits: VisitService
     terminal: Terminal

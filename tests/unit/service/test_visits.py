@@ -3,10 +3,9 @@
 import pytest
 
 from kms.card.profile import CardProfile
-from kms.domain.cards import DomainState
+from kms.domain.cards import ApplicationState, DomainState
 from kms.domain.keys import Delivery
 from kms.domain.updates import UpdateState
-from kms.service.applications import ApplicationState
 from terminal.virtual_card.card import VirtualCard
 from terminal.virtual_card.personality import Personality, build_factory_state
 from tests.fakes.agent import Agent

@@ -8,7 +8,15 @@ from kms.cli.audit import audit_group
 from kms.cli.cards import cards_group
 from kms.cli.context import DEFAULT_CONFIG, get_invocation
 from kms.cli.db import db_group
+from kms.cli.hsm import hsm_group
+from kms.cli.keys import keys_group
+from kms.cli.pki import pki_group
+from kms.cli.hsm import hsm_group
+from kms.cli.keys import keys_group
+from kms.cli.pki import pki_group
 from kms.cli.root import RootGroup
+from kms.cli.serve import serve_command
+from kms.cli.serve import serve_command
 from kms.cli.ssds import ssds_group
 from kms.cli.terminals import terminals_group
 from kms.cli.updates import updates_group
@@ -34,16 +42,20 @@ def cli(ctx: click.Context, config_file: Path, debug: bool) -> None:
     invocation.debug = debug
 
 
-for group in (
+for command in (
     audit_group,
     cards_group,
     db_group,
+    hsm_group,
+    keys_group,
+    pki_group,
+    serve_command,
     ssds_group,
     terminals_group,
     updates_group,
     visits_group,
 ):
-    cli.add_command(group)
+    cli.add_command(command)
 
 
 def main() -> None:

@@ -1,12 +1,13 @@
 """The terminal protocol: GlobalPlatform SERAM 2.0, HTTP REST binding.
 
-Rules: Orders are numbered by the cookie `kms-order`, because SERAM's Reports carry no number (DESIGN section 3). The
-cookie says which Order a Report answers; it is no credential.
+Rules: Orders are numbered by a cookie (`kms.api.order_cookies`), because SERAM's Reports carry no number. An agent
+without cookies is served too: its visits reconcile more often.
 """
 
 from apiflask import APIBlueprint
 from flask import Response, jsonify, request
 
+from kms.api.order_cookies import parse_order_number, set_order_cookies
 from kms.api.seram_messages import (
     HandshakeCommand,
     ReportMessage,
@@ -20,7 +21,6 @@ from kms.api.terminals import get_terminal
 from kms.errors import Code, KmsError
 
 PREFIX = "/gp/seram"
-ORDER_COOKIE = "kms-order"
 
 
 def build_seram(platform: ApiPlatform) -> APIBlueprint:
@@ -45,10 +45,11 @@ def build_seram(platform: ApiPlatform) -> APIBlueprint:
     @seram.input(ReportMessage)
     @seram.doc(hide=True)
     def remote_management(query_data: SessionQuery, json_data: ReportMessage) -> Response:
-        report = parse_report(json_data, request.cookies.get(ORDER_COOKIE))
-        order = platform.visits.report(get_terminal(), query_data.session_id, report)
+        session_id = query_data.session_id
+        report = parse_report(json_data, parse_order_number(request.cookies, session_id))
+        order = platform.visits.report(get_terminal(), session_id, report)
         answer = jsonify(build_order(order))
-        answer.set_cookie(ORDER_COOKIE, str(order.number), path=PREFIX, secure=True, httponly=True, samesite="Strict")
+        set_order_cookies(answer, PREFIX, session_id, order.number)
         return answer
 
     return seram

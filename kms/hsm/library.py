@@ -60,12 +60,22 @@ class Library:
                 self._loaded.finalize()
         self._loaded.initialize()
 
-    def get_token(self, label: str) -> pkcs11.Token:
-        """The one token of that label. Under `lock`. Raises PKCS11Error; `config.invalid` when several have it."""
+    @property
+    def is_initialised(self) -> bool:
+        """Whether the last try to initialise succeeded."""
+        return self._loaded is not None and self._loaded.initialized
+
+    def find_token(self, label: str) -> pkcs11.Token | None:
+        """The one token of that label, or None. Under `lock`.
+
+        Raises PKCS11Error; `config.invalid` when several have the label.
+        """
         if self._loaded is None:
-            raise PKCS11Error("not initialised")
+            return None
         try:
             return self._loaded.get_token(token_label=label)
+        except pkcs11.NoSuchToken:
+            return None
         except pkcs11.MultipleTokensReturned as error:
             raise KmsError(
                 Code.CONFIG_INVALID, f"several tokens are labelled {label!r}; give hsm.token_label a label of its own"

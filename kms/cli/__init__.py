@@ -11,11 +11,7 @@ from kms.cli.db import db_group
 from kms.cli.hsm import hsm_group
 from kms.cli.keys import keys_group
 from kms.cli.pki import pki_group
-from kms.cli.hsm import hsm_group
-from kms.cli.keys import keys_group
-from kms.cli.pki import pki_group
 from kms.cli.root import RootGroup
-from kms.cli.serve import serve_command
 from kms.cli.serve import serve_command
 from kms.cli.ssds import ssds_group
 from kms.cli.terminals import terminals_group

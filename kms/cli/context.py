@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from kms.config import Config, load_config
 from kms.db.store import SqlStore, open_store
 
 if TYPE_CHECKING:
     from kms.bootstrap import Platform
-    from kms.config import Config
 
 DEFAULT_CONFIG = Path("config/issuer.toml")
 
@@ -46,10 +46,8 @@ def get_invocation(ctx: click.Context) -> Invocation:
     return ctx.ensure_object(Invocation)
 
 
-def get_config(ctx: click.Context) -> "Config":
+def get_config(ctx: click.Context) -> Config:
     """Load the configuration file once. Raises `config.invalid` with every fault of the file."""
-    from kms.config import load_config  # noqa: PLC0415 - `kms --help` answers without reading the configuration
-
     invocation = get_invocation(ctx)
     if invocation.config is None:
         invocation.config = load_config(invocation.config_file)
@@ -76,11 +74,13 @@ def get_actor() -> str:
 
 def get_platform(ctx: click.Context) -> "Platform":
     """Open the platform (database, HSM, services) once."""
-    from kms.bootstrap import open_platform  # noqa: PLC0415 - commands without HSM or database must not load either
+    from kms.bootstrap import open_platform  # noqa: PLC0415 - `kms serve` must not load the PKCS#11 library and fork
 
     invocation = get_invocation(ctx)
     if invocation.platform is None:
         invocation.platform = open_platform(get_config(ctx))
+        invocation.resources.callback(invocation.platform.store.dispose)
+        invocation.resources.callback(invocation.platform.vault.close)
     return invocation.platform
 
 

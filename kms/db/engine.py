@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from kms.errors import Code, KmsError
 
-BUSY_TIMEOUT_MS = 15_000
+BUSY_TIMEOUT_MS = 30_000  # longer than enrolling 100,000 cards holds the write lock
 READ_ONLY = "kms_read_only"  # execution option: this transaction writes nothing
 DIALECTS = {"sqlite", "postgresql"}
 

@@ -5,7 +5,6 @@ Rules: a row's columns are the fields of its frozen value, name for name and, th
 map: what is read is what is stored.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
@@ -93,8 +92,8 @@ class SqlRepository(Generic[T]):
 
 
 def build_values(item: "DataclassInstance") -> dict[str, Any]:
-    """Map a frozen value's fields by column name (shallow: `dataclasses.asdict` would copy every value)."""
-    return {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
+    """Map a frozen value's fields by column name (shallow, as enrolment maps 400,000 values)."""
+    return dict(vars(item))
 
 
 def split_batches(items: Iterable[Item]) -> Iterator[list[Item]]:

@@ -37,6 +37,8 @@ def derive(
         template={**template.attributes, **get_length_attributes(key_type)},
     )
     check_capabilities(secret, template)
+    # python-pkcs11 asks the token for the type at the key's first use: two calls for what was just said to it.
+    secret.key_type = TOKEN_TYPES[key_type]
     return secret
 
 

@@ -31,6 +31,7 @@ SEND_ATR: Final = 4
 QUIET_SECONDS: Final = 0.5
 AWAY_SECONDS: Final = 0.6
 GREETING_SECONDS: Final = 5.0
+SLOT_TAKEN: Final = "the virtual reader does not answer: another card is in this slot, or pcscd hangs"
 
 
 class VpcdError(Exception):
@@ -75,6 +76,8 @@ class VpcdConnection:
         time.sleep(max(0.0, self._left + AWAY_SECONDS - time.monotonic()))
         try:
             connection = socket.create_connection(self._address, timeout=GREETING_SECONDS)
+        except TimeoutError as error:
+            raise VpcdError(SLOT_TAKEN) from error
         except OSError as error:
             host, port = self._address
             raise VpcdError(
@@ -93,7 +96,7 @@ class VpcdConnection:
         self._thread.start()
         if not self._greeted.wait(GREETING_SECONDS):
             self.pull_out()
-            raise VpcdError("the virtual reader does not answer: another card may be in this slot")
+            raise VpcdError(SLOT_TAKEN)
 
     def detach(self) -> None:
         """Take the card out as a user would: when the host has been quiet for a moment."""

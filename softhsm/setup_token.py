@@ -22,6 +22,7 @@ PIN_BYTES = 16  # of randomness; written as 32 hexadecimal digits
 _CKU_SO = 0
 _CKF_SERIAL_SESSION = 4
 _CKF_RW_SESSION = 2
+_CKF_USER_PIN_INITIALIZED = 0x8
 _CKF_TOKEN_INITIALIZED = 0x400
 _LABEL_LENGTH = 32
 _FLAGS_OFFSET = 96  # of CK_TOKEN_INFO: label[32] manufacturerID[32] model[16] serialNumber[16] flags …
@@ -47,27 +48,28 @@ class Library:
         if result:
             raise SetupError(f"{name} answered 0x{result:08X}; is the token directory writable and not full?")
 
-    def find_slots(self) -> dict[str, tuple[int, bool]]:
-        """All slots by token label, with whether the token is initialised (the empty one has the label "")."""
+    def find_slots(self) -> dict[str, tuple[int, int]]:
+        """All slots by token label, with the token's flags; the one without an initialised token has the label ""."""
         count = ctypes.c_ulong()
         self.call("C_GetSlotList", ctypes.c_ubyte(1), None, ctypes.byref(count))
         slots = (ctypes.c_ulong * count.value)()
         self.call("C_GetSlotList", ctypes.c_ubyte(1), slots, ctypes.byref(count))
-        found: dict[str, tuple[int, bool]] = {}
+        found: dict[str, tuple[int, int]] = {}
         for slot in slots:
             info = ctypes.create_string_buffer(_TOKEN_INFO_LENGTH)
             self.call("C_GetTokenInfo", ctypes.c_ulong(slot), info)
             flags = int.from_bytes(info.raw[_FLAGS_OFFSET : _FLAGS_OFFSET + 8], sys.byteorder)
-            initialised = bool(flags & _CKF_TOKEN_INITIALIZED)
-            found[info.raw[:_LABEL_LENGTH].decode().rstrip() if initialised else ""] = (slot, initialised)
+            label = info.raw[:_LABEL_LENGTH].decode().rstrip() if flags & _CKF_TOKEN_INITIALIZED else ""
+            found[label] = (slot, flags)
         return found
 
-    def initialise_token(self, slot: int, label: str, so_pin: bytes, pin: bytes) -> None:
-        """Initialise the token in `slot` with both PINs."""
+    def initialise_token(self, slot: int, label: str, so_pin: bytes) -> None:
+        """Initialise the token in `slot` with its label and the security officer's PIN."""
         padded = label.encode().ljust(_LABEL_LENGTH)
         self.call("C_InitToken", ctypes.c_ulong(slot), so_pin, ctypes.c_ulong(len(so_pin)), padded)
-        # SoftHSM2 gives a new token another slot number (its serial number), so it is looked up again.
-        slot, _ = self.find_slots()[label]
+
+    def set_user_pin(self, slot: int, so_pin: bytes, pin: bytes) -> None:
+        """Give the user of an initialised token a first PIN."""
         hsm_session = ctypes.c_ulong()
         flags = ctypes.c_ulong(_CKF_SERIAL_SESSION | _CKF_RW_SESSION)
         self.call("C_OpenSession", ctypes.c_ulong(slot), flags, None, None, ctypes.byref(hsm_session))
@@ -119,13 +121,18 @@ def ensure_token(folder: Path, label: str, pin_file: Path, so_pin_file: Path, mo
     os.environ["SOFTHSM2_CONF"] = str(write_configuration(folder.resolve()))
     with open_library(module) as library:
         slots = library.find_slots()
-        exists = label in slots
-        pin = read_or_make_pin(pin_file, token_exists=exists)
-        so_pin = read_or_make_pin(so_pin_file, token_exists=exists)
-        if exists:
+        slot, flags = slots.get(label, (0, 0))
+        if flags & _CKF_USER_PIN_INITIALIZED:
+            read_or_make_pin(pin_file, token_exists=True)
             return False
-        slot, _ = slots[""]  # SoftHSM2 always shows one slot more than it has tokens
-        library.initialise_token(slot, label, so_pin, pin)
+        so_pin = read_or_make_pin(so_pin_file, token_exists=label in slots)
+        pin = read_or_make_pin(pin_file, token_exists=False)
+        if label not in slots:
+            slot, _ = slots[""]  # SoftHSM2 always shows one slot more than it has tokens
+            library.initialise_token(slot, label, so_pin)
+            # It gives a new token another slot number (its serial number), so the slot is looked up again.
+            slot, _ = library.find_slots()[label]
+        library.set_user_pin(slot, so_pin, pin)
     return True
 
 

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pkcs11
@@ -47,7 +48,15 @@ class Library:
             )
 
     def initialise(self, environment: Mapping[str, str]) -> None:
-        """Initialise the library, ending every session of this process. Under `lock`. Raises PKCS11Error."""
+        """Initialise the library, ending every session of this process. Under `lock`.
+
+        Raises PKCS11Error, and `hsm.unavailable` when there is no such library.
+        """
+        if not Path(self.module).exists():
+            raise KmsError(
+                Code.HSM_UNAVAILABLE,
+                f"there is no PKCS#11 library at {self.module}; install it (Debian: softhsm2) or correct hsm.module",
+            )
         os.environ.update(environment)
         self.environment = dict(environment)
         self._process = os.getpid()

@@ -1,0 +1,84 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kms.db.store import SqlStore, open_store
+from kms.domain.updates import UpdateState
+from tests.fakes.records import (
+    build_card,
+    build_domain,
+    build_isd,
+    build_key_set,
+    build_master,
+    build_terminal,
+    build_update,
+    build_visit,
+)
+from tests.fakes.stores import build_database
+
+ONE, TWO = build_card(1).identity, build_card(2).identity
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    """Two cards: the first with an ISD, an SSD, three updates and a visit; the second bare but for its ISD."""
+    store = open_store(build_database(tmp_path))
+    with store.transaction() as transaction:
+        transaction.cards.add_all([build_card(1), build_card(2)])
+        transaction.security_domains.add_all([build_domain(1), build_isd(2), build_isd(3, card_id=build_card(2).id)])
+        transaction.master_keys.add(build_master(1, name="acme"))
+        transaction.key_sets.add_all([build_key_set(1), build_key_set(2)])
+        transaction.key_updates.add_all(
+            [
+                build_update(1),
+                build_update(2, state=UpdateState.DONE),
+                build_update(3, security_domain_id=build_isd(3).id),
+            ]
+        )
+        transaction.terminals.add(build_terminal())
+        transaction.visits.add(build_visit(1, order="secret", program="secret"))
+    yield store
+    store.dispose()
+
+
+def test_cards_come_newest_first_with_their_numbers(store: SqlStore) -> None:
+    with store.reading() as reading:
+        rows = reading.queries.list_cards(limit=10, offset=0)
+        second = reading.queries.list_cards(limit=1, offset=1)
+    assert [(row["identity"], row["security_domains"], row["open_updates"]) for row in rows] == [
+        (TWO, 1, 1),
+        (ONE, 2, 1),
+    ]
+    assert [row["identity"] for row in second] == [ONE]
+
+
+def test_security_domains_can_be_narrowed_to_a_card(store: SqlStore) -> None:
+    with store.reading() as reading:
+        assert len(reading.queries.list_security_domains(limit=10, offset=0)) == 3
+        rows = reading.queries.list_security_domains(limit=10, offset=0, card=ONE)
+    assert [row["id"] for row in rows] == [build_isd(2).id, build_domain(1).id]
+
+
+def test_key_sets_name_their_master_newest_first(store: SqlStore) -> None:
+    with store.reading() as reading:
+        rows = reading.queries.list_key_sets(security_domain_id=build_domain(1).id)
+    assert [(row["id"], row["master"]) for row in rows] == [
+        (build_key_set(2).id, "acme"),
+        (build_key_set(1).id, "acme"),
+    ]
+
+
+def test_updates_can_be_narrowed_to_a_card_and_to_open_ones(store: SqlStore) -> None:
+    with store.reading() as reading:
+        assert len(reading.queries.list_key_updates(limit=10, offset=0)) == 3
+        rows = reading.queries.list_key_updates(limit=10, offset=0, card=ONE, only_open=True)
+    assert [(row["id"], row["card"], row["aid"]) for row in rows] == [(build_update(1).id, ONE, build_domain(1).aid)]
+
+
+def test_visits_come_without_orders_and_programs(store: SqlStore) -> None:
+    with store.reading() as reading:
+        (row,) = reading.queries.list_visits(limit=10, offset=0, card=ONE)
+        assert not reading.queries.list_visits(limit=10, offset=0, card=TWO)
+    assert (row["card"], row["terminal"]) == (ONE, "counter-1")
+    assert "secret" not in row.values()

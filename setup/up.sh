@@ -5,11 +5,12 @@ set -eu
 
 log=.state/up.log
 kms() { .venv/bin/kms --config config/issuer.toml "$@"; }
-has_key() { kms keys show "$1" >/dev/null 2>&1; }
+has_key() { printf '%s' "$keys" | grep -q "\"name\": \"$1\""; }
 
 : >"$log"
 [ -e var/pki/ca.pem ] || logged "$log" kms pki init
 logged "$log" kms db upgrade
+keys=$(kms keys list --json)
 for kind in isd ssd-initial ssd; do
     has_key "$kind" || logged "$log" kms keys generate --kind "$kind" --name "$kind"
 done
@@ -28,15 +29,13 @@ The issuer's platform is ready. In a second shell put a card into the virtual re
 
   .venv/bin/kms-terminal virtual-card --state var/card.json
 
-and in a third be the terminal, then the operator:
+and in a third be terminal and operator in turn:
 
-  .venv/bin/kms-terminal readers
-  .venv/bin/kms-terminal apply --application A000000951000101
-  .venv/bin/kms cards list
-  .venv/bin/kms ssds list
+  .venv/bin/kms-terminal apply --application A000000951000101   # the issuer's own ISD keys, a new domain, first keys
+  .venv/bin/kms updates force --card 499999999900010203040506070809 --aid A0000009510001
+  .venv/bin/kms-terminal once                                   # the card fetches what is pending: new keys
+  .venv/bin/kms cards show 499999999900010203040506070809
   .venv/bin/kms visits list
-  .venv/bin/kms updates force --help
-  .venv/bin/kms-terminal once
   .venv/bin/kms hsm status
 
 Ctrl-C here stops the platform; what it knows stays in var/ (make clean removes it).

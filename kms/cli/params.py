@@ -23,7 +23,8 @@ class HexType(click.ParamType[bytes]):
         except ValueError:
             self.fail("is not hex.", param, ctx)
         if not self.shortest <= len(parsed) <= self.longest:
-            self.fail(f"has {len(parsed)} bytes; {self.shortest} to {self.longest} are needed.", param, ctx)
+            size = str(self.shortest) if self.shortest == self.longest else f"{self.shortest} to {self.longest}"
+            self.fail(f"has {len(parsed)} bytes; {size} are needed.", param, ctx)
         return parsed
 
 

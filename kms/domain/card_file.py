@@ -130,7 +130,7 @@ def _parse_hex(shortest: int, longest: int) -> Callable[[str], bytes]:
             raise _FieldFaultError("is not hex (two digits a byte, no spaces)")
         value = bytes.fromhex(field)
         if not shortest <= len(value) <= longest:
-            raise _FieldFaultError(f"has {len(value)} bytes; {size} are needed")
+            raise _FieldFaultError(f"has {len(value)} bytes; {size} {'is' if size == '1' else 'are'} needed")
         return value
 
     return parse

@@ -72,7 +72,7 @@ def test_spellings_that_mean_the_same(content: bytes) -> None:
         ("isd_aid", "A0" * 17, "has 17 bytes; 5 to 16 are needed"),
         ("isd_kvn", "00", "is no key version: 01 to 7F, or FF for a factory set"),
         ("isd_kvn", "80", "is no key version: 01 to 7F, or FF for a factory set"),
-        ("isd_kvn", "0101", "has 2 bytes; 1 are needed"),
+        ("isd_kvn", "0101", "has 2 bytes; 1 is needed"),
         ("scp", "03", "SCP03 cards cannot be enrolled yet; only 02 is supported"),
         ("scp", "2", "must be 02"),
         ("scp_i", "05", "is no supported SCP02 option: 15, 35, 55 or 75"),

@@ -1,0 +1,22 @@
+import pytest
+
+from tests.fakes.command_line import check_wrong_usage, read_help
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("enrol",), "--name"),
+        (("enrol", "--name", "x"), "either --certificate or --fingerprint"),
+        (("enrol", "--name", "x", "--fingerprint", "AB"), "1 bytes"),
+        (("suspend", "x"), "--reason"),
+        (("revoke", "x"), "--reason"),
+        (("resume",), "NAME"),
+    ],
+)
+def test_wrong_usage_is_told_before_anything_is_opened(arguments: tuple[str, ...], what: str) -> None:
+    check_wrong_usage("terminals", *arguments, what=what)
+
+
+def test_help_names_every_command() -> None:
+    assert read_help("terminals") == ["enrol", "list", "resume", "revoke", "suspend"]

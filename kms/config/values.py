@@ -141,13 +141,9 @@ class CardsConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class KeysConfig:
-    """Policy of key sets. `cryptoperiod_days`: how long a set of each purpose lives.
-
-    `security`: the level a channel runs at; 01 C-MAC, 03 C-MAC and C-DECRYPTION, 1x with R-MAC, 33 with R-ENCRYPTION.
-    """
+    """Policy of key sets. `cryptoperiod_days`: how long a set of each purpose lives."""
 
     cryptoperiod_days: Mapping[DerivationPurpose, Annotated[int, Field(ge=1, le=3660)]]
-    security: Literal[0x01, 0x03, 0x11, 0x13, 0x33] = 0x03
 
 
 @dataclass(frozen=True, config=STRICT)

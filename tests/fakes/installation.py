@@ -46,7 +46,6 @@ profiles_dir = "{profiles}"
 take_over_isd = false
 
 [keys]
-security = 0x03
 
 [keys.cryptoperiod_days]
 isd = 1095

@@ -215,7 +215,10 @@ def virtual_card(
             keys, isd_aid=isd_aid, kvn=kvn, scp_i=int(scp_i, 16), kdd=kdd, iin=iin, cin=cin, cplc=cplc
         )
         if state_path:
-            state = find_state(state_path) or state
+            kept = find_state(state_path)
+            if kept is not None:
+                click.echo(f"card read from {state_path}; options that describe a new card do not apply", err=True)
+            state = kept or state
             save_state(state_path, state)
     except StateFileError as error:
         raise click.ClickException(str(error)) from error

@@ -1,11 +1,10 @@
 """The host's side of SCP02 for these tests, written from GP231 appendix E without the card's code."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
-from terminal.virtual_card import VirtualCard
 
 KEY = bytes.fromhex("404142434445464748494A4B4C4D4E4F")
 FACTORY_KEYS = (KEY, KEY, KEY)
@@ -63,11 +62,17 @@ def sw_of(response: bytes) -> str:
     return response[-2:].hex().upper()
 
 
+class Transmits(Protocol):
+    """A card, or whatever carries commands to one."""
+
+    def transmit(self, command: bytes) -> bytes: ...
+
+
 @dataclass
 class Host:
     """One session with a card. `keys` are the static keys that the host believes in."""
 
-    card: VirtualCard
+    card: Transmits
     keys: Keys = FACTORY_KEYS
     level: int = 0
     session_keys: dict[str, bytes] = field(default_factory=dict)

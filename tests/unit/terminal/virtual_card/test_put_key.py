@@ -71,26 +71,26 @@ def test_a_wrong_check_value_of_the_last_key_changes_nothing(card: VirtualCard, 
 
 
 @pytest.mark.parametrize(
-    ("old", "kid", "new", "sw"),
+    ("p1p2", "new", "sw"),
     [
-        (0x05, 0x81, 0x05, "6A88"),  # the version to replace is absent
-        (0x00, 0x81, 0x01, "6A80"),  # the version to add is there
-        (0x00, 0x81, 0x00, "6A80"),
-        (0x00, 0x81, 0x80, "6A80"),
-        (0x00, 0x81, 0xFF, "6A80"),  # FF names no set that can be loaded
-        (0xFF, 0x81, 0x20, "6A86"),  # b8 of P1 asks for a chain
-        (0x81, 0x81, 0x20, "6A86"),
-        (0x00, 0x80, 0x20, "6A86"),  # key identifier 0
-        (0x00, 0xFE, 0x20, "6A86"),  # identifiers would pass 7F
-        (0x00, 0x01, 0x20, "6A80"),  # several keys without the bit that says so
-        (0x01, 0x84, 0x20, "6A88"),  # identifiers 4 to 6 are absent
+        ("0581", 0x05, "6A88"),  # the version to replace is absent
+        ("0081", 0x01, "6A80"),  # the version to add is there
+        ("0081", 0x00, "6A80"),
+        ("0081", 0x80, "6A80"),
+        ("0081", 0xFF, "6A80"),  # FF names no set that can be loaded
+        ("FF81", 0x20, "6A86"),  # b8 of P1 asks for a chain
+        ("8181", 0x20, "6A86"),
+        ("0080", 0x20, "6A86"),  # key identifier 0
+        ("00FE", 0x20, "6A86"),  # identifiers would pass 7F
+        ("0001", 0x20, "6A80"),  # several keys without the bit that says so
+        ("0184", 0x20, "6A88"),  # identifiers 4 to 6 are absent
     ],
 )
-def test_refusals(host: Host, old: int, kid: int, new: int, sw: str) -> None:
-    card = host.card
+def test_refusals_change_nothing(card: VirtualCard, host: Host, p1p2: str, new: int, sw: str) -> None:
     before = card.state
     fields = b"".join(host.key_field(key) for key in NEW_KEYS)
-    assert host.sw(0xD8, old, kid, bytes([new]) + fields) == sw
+    p1, p2 = bytes.fromhex(p1p2)
+    assert host.sw(0xD8, p1, p2, bytes([new]) + fields) == sw
     assert card.state == before
     assert host.put_keys(0x00, 0x20)[1] == "9000"
 

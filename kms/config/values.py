@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo
 from pydantic.dataclasses import dataclass
 
-from kms.card.keys import DerivationPurpose, KeyType
+from kms.card.keys import DerivationPurpose
 from kms.card.profile import CardProfile
 
 # Bytes as hex; no coercion between types; no unknown keys.
@@ -150,7 +150,7 @@ class KeysConfig:
 class CatalogueEntry:
     """An application that card users may apply for, and the security domain it needs.
 
-    `aid`, `ssd_aid`: 5-16 bytes. `privileges`: of the SSD, 1 or 3 bytes. `key_type`: of the SSD's key sets.
+    `aid`, `ssd_aid`: 5-16 bytes. `privileges`: of the SSD, 1 or 3 bytes.
     """
 
     aid: Aid
@@ -158,7 +158,6 @@ class CatalogueEntry:
     ssd_aid: Aid
     privileges: Privileges
     managed_by: Literal["issuer"] = "issuer"
-    key_type: KeyType = KeyType.DES2
 
 
 @dataclass(frozen=True, config=STRICT)

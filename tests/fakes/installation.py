@@ -45,8 +45,6 @@ delay_ms = 0
 profiles_dir = "{profiles}"
 take_over_isd = false
 
-[keys]
-
 [keys.cryptoperiod_days]
 isd = 1095
 ssd-initial = 90

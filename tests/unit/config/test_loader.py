@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from kms.card.keys import DerivationPurpose, KeyType
+from kms.card.keys import DerivationPurpose
 from kms.config import PlatformMode, load_config
 from tests.unit.config.conftest import WriteConfig, find_faults
 
@@ -12,7 +12,7 @@ def test_a_good_file_becomes_values(write_config: WriteConfig, tmp_path: Path) -
     assert config.visits.deadline_seconds == 300
     assert config.keys.cryptoperiod_days[DerivationPurpose.SSD_INITIAL] == 90
     entry = config.applications[0]
-    assert (entry.aid.hex(), entry.privileges, entry.key_type) == ("a000000951000101", b"\x80", KeyType.DES2)
+    assert (entry.aid.hex(), entry.privileges) == ("a000000951000101", b"\x80")
     assert config.profiles["plain"].kvn_start_scp02 == 0x21
     assert config.server.certificate == tmp_path / "server.pem"
     assert config.database.url == f"sqlite:///{tmp_path}/var/kms.db"

@@ -25,7 +25,6 @@ from tests.unit.config.conftest import WriteConfig, find_faults
         ('"80"', '"00"', "applications[0].privileges", "security domain"),
         ('"80"', '"8000"', "applications[0].privileges", "1 or 3 bytes"),
         ('"80"', '"80"\nmanaged_by = "provider"', "applications[0].managed_by", "'issuer'"),
-        ('"80"', '"80"\nkey_type = "DES"', "applications[0].key_type", "'DES2'"),
     ],
 )
 def test_each_fault_is_named_with_its_field(

@@ -1,5 +1,6 @@
 """Databases to test with: SQLite files made once by the migrations and copied for each test."""
 
+import atexit
 import shutil
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,9 @@ from kms.db.migration import upgrade
 
 @cache
 def _build_template() -> Path:
-    path = Path(mkdtemp(prefix="kms-template-")) / "template.db"
+    folder = Path(mkdtemp(prefix="kms-template-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / "template.db"
     upgrade(f"sqlite:///{path}")
     return path
 

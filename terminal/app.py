@@ -1,10 +1,11 @@
 """The command `kms-terminal`: reads cards and relays what the server sends them.
 
 Rules: exit code 0 when done, 1 when something failed (what is wrong, what to do, what the next run will do), 2 for
-wrong usage, 130 for Ctrl-C. A visit that was broken off stays in the journal; every command that serves a card settles
-it first.
+wrong usage, 130 for Ctrl-C and SIGTERM. A visit that was broken off stays in the journal; every command that serves a
+card settles it first.
 """
 
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -84,7 +85,8 @@ class TerminalGroup(click.Group):
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         invocation = Invocation()
         try:
-            code = super().main(args, prog_name, complete_var, standalone_mode=False, obj=invocation, **extra)
+            with _stop_by_signal():
+                code = super().main(args, prog_name, complete_var, standalone_mode=False, obj=invocation, **extra)
         except TerminalError as error:
             show_error(error, invocation.next_run, as_json=invocation.as_json)
             sys.exit(EXIT_FAILED)
@@ -95,6 +97,17 @@ class TerminalGroup(click.Group):
             error.show()
             sys.exit(error.exit_code)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def _stop_by_signal() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does, and Ctrl-C end it even where a shell put it in the background."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _set_json(context: click.Context, _: click.Parameter, value: bool) -> None:

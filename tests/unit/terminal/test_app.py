@@ -1,6 +1,7 @@
 """The command `kms-terminal`: what it shows, what it leaves, how it ends."""
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -236,6 +237,13 @@ def test_ctrl_c_in_a_visit_leaves_it_in_the_journal(bench: Bench) -> None:
     assert result.exit_code == 130
     assert "none is sent twice" in result.stderr
     assert bench.journal != b""
+
+
+def test_sigterm_ends_it_as_ctrl_c_does(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("terminal.reader.time.sleep", lambda _: signal.raise_signal(signal.SIGTERM))
+    assert bench.run("run").exit_code == 130
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_the_virtual_card_is_a_command_of_it(bench: Bench) -> None:

@@ -1,7 +1,7 @@
 """The card as a whole: classes, instructions, resets, commits; and whatever bytes come, an answer."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terminal.virtual_card import CardState, VirtualCard, build_factory_state
@@ -22,6 +22,8 @@ known_instructions = st.builds(
 )
 
 
+# No deadline: a busy machine is not a slow card.
+@settings(deadline=None)
 @given(st.lists(anything | known_instructions, max_size=8), st.sampled_from(list(TransmissionProtocol)))
 def test_any_bytes_get_an_answer(commands: list[bytes], protocol: TransmissionProtocol) -> None:
     card = VirtualCard(build_factory_state(), protocol=protocol)
@@ -29,6 +31,7 @@ def test_any_bytes_get_an_answer(commands: list[bytes], protocol: TransmissionPr
         assert 2 <= len(card.transmit(command)) <= 258
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

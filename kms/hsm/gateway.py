@@ -104,8 +104,9 @@ class Gateway:
 
     def lose(self, reason: str) -> None:
         """Give the connection up, so that the next call opens a new one, which ends all of its session objects."""
-        with self._library.lock:
+        if self._library.lock.acquire(timeout=self.settings.call_timeout_s):
             self._lose(reason)
+            self._library.lock.release()
 
     def close(self) -> None:
         """Log out and close the session, when one is open. Errors are left: the process is about to end."""

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from kms.card.keys import KeyType, MasterRef
+from kms.errors import Code, KmsError
+from kms.hsm.gateway import Gateway
 from kms.hsm.settings import HsmSettings
 from kms.hsm.vault import TokenVault, open_vault
+from kms.service.ports import NewMaster
 
 LIBRARY = "/usr/lib/softhsm/libsofthsm2.so"
 SETUP = Path(__file__).parents[2] / "softhsm" / "setup_token.py"
@@ -72,3 +76,20 @@ def vault(token: SoftToken) -> Iterator[TokenVault]:
     opened = open_vault(token.settings)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def gateway(token: SoftToken) -> Iterator[Gateway]:
+    opened = Gateway(token.settings)
+    yield opened
+    opened.close()
+
+
+def refused(code: Code) -> "pytest.RaisesExc[KmsError]":
+    """Expect a `KmsError` of this code."""
+    return pytest.raises(KmsError, match=f"^{code}: ")
+
+
+def refer(made: NewMaster, key_type: KeyType = KeyType.AES256) -> MasterRef:
+    """The reference to a master that was just made."""
+    return MasterRef(made.object_id, key_type, made.kcv, made.kcv_method)

@@ -11,14 +11,15 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 
 from kms.card.keys import CipherMode, KcvMethod, KeyHandle, KeyPort, KeyType, KeyUse, MasterRef
-from kms.errors import Code, KmsError
+from kms.errors import Code
 from kms.hsm.vault import TokenVault, open_vault
-from tests.contract.conftest import SoftToken
+from tests.contract.conftest import SoftToken, refused
 from tests.fakes.software_keys import open_software_scope
 
 AES_MASTER = bytes.fromhex("603DEB1015CA71BE2B73AEF0857D77811F352C073B6108D72D9810A30914DFF4")
 DES_MASTER = bytes.fromhex("13579BDF02468ACE1F2E3D4C5B6A7980")
-AES_ID, DES_ID = b"A" * 16, b"D" * 16
+GP_TEST_KEY = bytes(range(0x40, 0x50))
+AES_ID, DES_ID, GP_ID = b"A" * 16, b"D" * 16, b"G" * 16
 B1, B2 = b"\x01" + bytes(range(15)), b"\x02" + bytes(range(15))
 
 
@@ -45,6 +46,7 @@ def with_odd_parity(value: bytes) -> bytes:
 AES_REF = MasterRef(AES_ID, KeyType.AES256, mac(AES_MASTER, bytes(16))[:5], KcvMethod.AES_CMAC)
 AES_REF_GP = MasterRef(AES_ID, KeyType.AES256, ecb(AES_MASTER, b"\x01" * 16, aes=True)[:3], KcvMethod.AES_GP)
 DES_REF = MasterRef(DES_ID, KeyType.DES2, ecb(DES_MASTER, bytes(8), aes=False)[:3], KcvMethod.DES_ZERO)
+GP_REF = MasterRef(GP_ID, KeyType.DES2, bytes.fromhex("8BAF47"), KcvMethod.DES_ZERO)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Subject:
 @pytest.fixture(scope="module")
 def token_vault(make_token: Callable[[], SoftToken]) -> Iterator[TokenVault]:
     vault = open_vault(make_token().settings)
-    for ref, value in ((AES_REF, AES_MASTER), (DES_REF, DES_MASTER)):
+    for ref, value in ((AES_REF, AES_MASTER), (DES_REF, DES_MASTER), (GP_REF, GP_TEST_KEY)):
         vault.import_master(
             ref.object_id,
             "contract",
@@ -74,7 +76,7 @@ def token_vault(make_token: Callable[[], SoftToken]) -> Iterator[TokenVault]:
 @pytest.fixture(params=["software", "softhsm2"])
 def subject(request: pytest.FixtureRequest) -> Subject:
     if request.param == "software":
-        masters = {AES_ID: AES_MASTER, DES_ID: DES_MASTER}
+        masters = {AES_ID: AES_MASTER, DES_ID: DES_MASTER, GP_ID: GP_TEST_KEY}
         return Subject(lambda: open_software_scope(masters), is_token=False)
     vault: TokenVault = request.getfixturevalue("token_vault")
     return Subject(vault.open_scope, is_token=True)
@@ -84,10 +86,6 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 def keys(subject: Subject) -> Iterator[KeyPort]:
     with subject.open_scope() as scope:
         yield scope
-
-
-def refused(code: Code) -> "pytest.RaisesExc[KmsError]":
-    return pytest.raises(KmsError, match=f"^{code}: ")
 
 
 @pytest.mark.parametrize("ref", [AES_REF, AES_REF_GP, DES_REF], ids=lambda ref: str(ref.kcv_method))
@@ -128,6 +126,19 @@ def test_a_single_des_key_is_a_triple_one_with_three_equal_parts(keys: KeyPort) 
     key = keys.derive_des(keys.get_master(DES_REF), CipherMode.ECB, data, KeyType.DES3, KeyUse.ENCRYPT)
     expected = cipher(value * 3, modes.CBC(b"\x07" * 8), bytes(24), aes=False)
     assert keys.encrypt(key, CipherMode.CBC, bytes(24), b"\x07" * 8) == expected
+
+
+@pytest.mark.parametrize(
+    ("constant", "kcv"),
+    [("0182", "F2DCDD"), ("0101", "5FCC69"), ("0181", "85272E"), ("0102", "9F749A")],
+    ids=["S-ENC", "C-MAC", "DEK", "R-MAC"],
+)
+def test_scp02_session_keys_of_the_test_key_have_their_published_check_values(
+    keys: KeyPort, constant: str, kcv: str
+) -> None:
+    data = bytes.fromhex(constant) + bytes(14)  # sequence counter 0000
+    key = keys.derive_des(keys.get_master(GP_REF), CipherMode.CBC, data, KeyType.DES2, KeyUse.ENCRYPT)
+    assert keys.encrypt(key, CipherMode.ECB, bytes(8))[:3].hex().upper() == kcv
 
 
 @pytest.mark.parametrize("key_type", list(KeyType))

@@ -5,7 +5,7 @@ its SSD up; asking again is harmless: the application and its update are found, 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kms.config import CatalogueEntry
 from kms.domain.audit import AuditEvent
@@ -118,6 +118,11 @@ class ApplicationService:
             )
             tx.applications.add(application)
             self._log(tx, terminal, "application.request", f"application {entry.aid.hex().upper()}", card)
+        elif ready and application.state is ApplicationState.REQUESTED:
+            # Its update ended before the visit that completed it could see the application.
+            application = replace(application, state=ApplicationState.READY, ready_at=now)
+            tx.applications.save(application)
+            self._log(tx, terminal, "application.ready", f"application {entry.aid.hex().upper()}", card)
         if not ready and not _has_open_update(tx, domain):
             update = KeyUpdate(
                 id=self._identifiers.new(),

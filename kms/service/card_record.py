@@ -12,7 +12,7 @@ from kms.domain.audit import AuditEvent
 from kms.domain.cards import Application, Card, DomainKind, SecurityDomain
 from kms.domain.keys import Delivery, KeySet, KeyState, MasterKey, MasterKind
 from kms.domain.updates import KeyUpdate
-from kms.domain.visits import Terminal, Visit, VisitEvent
+from kms.domain.visits import Terminal, TerminalState, Visit, VisitEvent
 from kms.errors import Code, KmsError
 from kms.service.ports import Transaction
 
@@ -127,7 +127,9 @@ class CardRecord:
                 case Visit():
                     tx.visits.save(item)
                 case Terminal():
-                    tx.terminals.save(item)
+                    # The card's claim does not cover it: an officer's revocation in between stands.
+                    if tx.terminals.get(item.id).state is TerminalState.ENROLLED:
+                        tx.terminals.save(item)
         for event in self._events:
             tx.visits.add_event(event)
         for record in self._audit:

@@ -23,7 +23,7 @@ from kms.domain.updates import KeyUpdate
 from kms.errors import Code, KmsError
 from kms.service.card_record import IN_DOUBT, CardRecord
 from kms.service.key_refs import build_candidate
-from kms.service.new_key_sets import NewKeySet, plan_key_set
+from kms.service.new_key_sets import MASTER_KINDS, NewKeySet, plan_key_set
 from kms.service.ports import Identifiers
 
 R_MAC_OPTION = 0x20  # "i" parameter bit 6: R-MAC supported (GP 2.3.1 Table E-1)
@@ -66,9 +66,9 @@ class Planner:
         """Ask which of the domain's sets is in force; an SSD that may have no keys answers with its parent's."""
         may_be_keyless = domain.kind is DomainKind.SSD and record.find_current_set(domain) is None
         asked = [*(record.sets_of(record.isd) if may_be_keyless else []), *record.sets_of(domain)]
-        known = [item for item in asked if item.delivery in _MAY_BE_ON_CARD]
+        known = [item for item in asked if item.delivery in _MAY_BE_ON_CARD or was_sent(item)]
         # The set in doubt last: when it turns out to be in force, the next program goes on with its channel.
-        known.sort(key=lambda item: (item.security_domain_id == domain.id, item.delivery in IN_DOUBT))
+        known.sort(key=lambda item: (item.security_domain_id == domain.id, _likelihood(item)))
         candidates = tuple(build_candidate(self.platform, record, item) for item in known)
         return Reconcile(parameters=self.parameters(record, domain), candidates=candidates)
 
@@ -94,9 +94,19 @@ class Planner:
         return new
 
     def _find_planned(self, record: CardRecord, domain: SecurityDomain, purpose: DerivationPurpose) -> KeySet | None:
-        """A set planned before and known not to be on the card: a retry installs the same keys."""
-        planned = [item for item in record.sets_of(domain) if item.delivery is Delivery.PLANNED]
-        return next((item for item in planned if item.purpose is purpose), None)
+        """A set planned before and not seen on the card: a retry installs the same keys.
+
+        One that was sent comes first, whatever its master: a withheld batch may still bring it. One that never left is
+        used only while its master is the newest, else a master's rotation would install keys of the old one.
+        """
+        planned = [
+            item for item in record.sets_of(domain) if item.delivery is Delivery.PLANNED and item.purpose is purpose
+        ]
+        sent = next((item for item in planned if was_sent(item)), None)
+        if sent is not None or not planned:
+            return sent
+        newest = record.get_active_master(MASTER_KINDS[purpose]).id
+        return next((item for item in planned if item.master_id == newest), None)
 
     def _plan_key_set(
         self, record: CardRecord, domain: SecurityDomain, purpose: DerivationPurpose, key_type: KeyType
@@ -150,6 +160,18 @@ class Planner:
 
 
 _MAY_BE_ON_CARD = (Delivery.PROVED, Delivery.FACTORY, *IN_DOUBT)
+
+
+def was_sent(key_set: KeySet) -> bool:
+    """Whether a batch with this set ever left and it was not seen in force: it may come yet (DESIGN section 3, i=55).
+
+    Check values are written with the write-ahead and never before.
+    """
+    return key_set.delivery is Delivery.PLANNED and bool(key_set.kcvs)
+
+
+def _likelihood(key_set: KeySet) -> int:
+    return 2 if key_set.delivery in IN_DOUBT else 0 if was_sent(key_set) else 1
 
 
 def must_add(current: KeySet) -> bool:

@@ -1,7 +1,8 @@
 """What a visit learns about key sets, written into the card's record: in flight, in doubt, proved, replaced.
 
 Rules: a set is PROVED only by a valid card cryptogram. A late proof may settle a set; nothing moves a PROVED set back.
-Every change is an audit event.
+A set that was sent and not seen in force is PLANNED again, but stays one that may be found on the card, because a
+withheld batch can come until the counter moves (DESIGN section 3). Every change is an audit event.
 """
 
 from collections.abc import Collection, Mapping
@@ -54,7 +55,7 @@ class Settling:
     def prove(self, evidence: Evidence) -> None:
         """Record a valid card cryptogram under a set; what it took the place of is deactivated."""
         key_set = self.record.key_sets[evidence.label]
-        if key_set.delivery not in (*IN_DOUBT, Delivery.FACTORY):
+        if key_set.delivery in (Delivery.PROVED, Delivery.REPLACED):
             return
         domain = self.record.domains[key_set.security_domain_id]
         if key_set.delivery is Delivery.FACTORY:
@@ -77,7 +78,7 @@ class Settling:
         self._log_set("key-set.prove", proved, "in force", detail=f"sequence counter {evidence.counter}")
 
     def settle(self, domain: SecurityDomain, in_force: Collection[str]) -> None:
-        """After Reconcile found another set in force: what was in doubt did not arrive, and may be sent again."""
+        """After Reconcile found another set in force: what was in doubt was not there, and may be sent again."""
         for key_set in self.record.sets_of(domain):
             if key_set.delivery in IN_DOUBT and key_set.id not in in_force:
                 planned = replace(key_set, delivery=Delivery.PLANNED)

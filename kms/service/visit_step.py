@@ -4,7 +4,7 @@ Rules: works on a card's record in memory and uses keys; reads and writes no dat
 is written ahead. Whatever went wrong, the records say what is in doubt, so that this visit or the next one reconciles.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import assert_never
@@ -20,7 +20,7 @@ from kms.card.programs.state import ProgramState, advance, dump_state, load_stat
 from kms.card.programs.step import Step
 from kms.domain.cards import DomainState, SecurityDomain
 from kms.domain.orders import Order
-from kms.domain.updates import KeyUpdate, UpdateState
+from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateState
 from kms.domain.visits import Terminal, Visit, VisitState
 from kms.errors import Code, KmsError
 from kms.service.card_record import CardRecord
@@ -93,15 +93,14 @@ class VisitStep:
 
     def expire(self) -> Order:
         """End a visit that rested too long."""
-        self._doubt_all()
-        order = self._stop("the visit took too long: present the card again")
+        order = self.refuse("the visit took too long: present the card again")
         self.record.save(replace(self.visit, state=VisitState.EXPIRED))
         return order
 
     def refuse(self, text: str) -> Order:
-        """End a visit whose card is not served any more."""
+        """End a visit that cannot go on for a reason of ours; the update waits for the next one."""
         self._doubt_all()
-        return self._stop(text)
+        return self._give_up(text, refused=False)
 
     def restart(self, reason: str) -> Order:
         """Nobody knows whether the last Order arrived: open a new channel, reconcile, never repeat what was wrapped."""
@@ -159,13 +158,13 @@ class VisitStep:
             text = "the card did not show which keys are in force"
             if not found.present:
                 text = f"the card has no security domain {domain.aid.hex().upper()}, or does not let it be selected"
+                self.settling.settle(domain, in_force)
             return self._give_up(self.visit.result or text, refused=bool(self.visit.result) or not found.present)
         self.settling.settle(domain, in_force)
         kvns = ", ".join(f"{self.record.key_sets[label].kvn:02X}" for label in sorted(in_force)) or "none"
         self._note("reconciled", f"{domain.kind} {domain.aid.hex().upper()}: key versions in force: {kvns}")
         refusal = self.visit.result
-        update = self._update()
-        if refusal and update is not None and update.new_key_set_id not in in_force:
+        if refusal and not self._brought_forward(in_force):
             return self._give_up(refusal, refused=True)
         self.record.save(replace(self.visit, result=""))
         half_open = None
@@ -173,10 +172,23 @@ class VisitStep:
             half_open = HalfOpen(domain.aid, found.opened, found.handshake)
         return self._go_on(half_open)
 
+    def _brought_forward(self, in_force: Collection[str]) -> bool:
+        """Whether the key set that the update was putting in, operative or initial, is in force after all."""
+        update = self._update()
+        if update is None:
+            return True
+        current = self.record.find_current_set(self.record.domains[update.security_domain_id])
+        aim = update.new_key_set_id or (current.id if current is not None else None)
+        return aim in in_force
+
     def _broken(self, program: ProgramState, outcome: Broken | Mismatch, *, card_gone: bool) -> Order:
         self._doubt_all()
         self._note("mismatch" if isinstance(outcome, Mismatch) else "broken", outcome.reason)
         refused = isinstance(outcome, Broken) and outcome.refused
+        if isinstance(outcome, Broken) and outcome.foreign and isinstance(program, CreateSsd):
+            # Nothing of ours is there: the next attempt must not take the SSD for one that this attempt made.
+            self.record.save(replace(self._domain(program.recipe.aid), state=DomainState.PLANNED))
+            return self._give_up(outcome.reason, refused=True)
         if card_gone:
             return self._give_up("the card was taken away: present it again", refused=False)
         opened = isinstance(program, CreateSsd | ReplaceKeys | DeleteKeys) and program.channel is not None
@@ -208,6 +220,11 @@ class VisitStep:
                 return self._take(step, program)
             self.settling.complete(self.record.updates[update.id])
             self._note("completed", f"update {update.id} ({update.reason}) is done")
+        doubtful = next((item for item in self.record.domains.values() if self.record.sets_in_doubt(item)), None)
+        if doubtful is not None:
+            # No update asks for it any more, but the record must say what is on the card.
+            reconcile = self.planner.reconcile(self.record, doubtful)
+            return self._take(start(reconcile, self.keys, self.challenge(HOST_CHALLENGE_LENGTH)), reconcile)
         return self._stop("done" if self.visit.update_id else "nothing is pending for this card")
 
     def _send(self, state: ProgramState, batch: Batch) -> Order:
@@ -241,8 +258,10 @@ class VisitStep:
     def _give_up(self, reason: str, *, refused: bool) -> Order:
         """End the visit without the update's end; the next visit goes on, unless the card refused too often."""
         update = self._update()
-        if update is not None:
-            final = refused and update.attempts >= self.limits.max_attempts
+        if update is not None and update.state in OPEN_STATES:
+            domain = self.record.domains[update.security_domain_id]
+            in_doubt = bool(self.record.sets_in_doubt(domain))  # an update is no failure while its keys may be in force
+            final = refused and update.attempts >= self.limits.max_attempts and not in_doubt
             state = UpdateState.FAILED if final else UpdateState.PENDING
             finished_at = self.settling.now if final else None
             self.record.save(replace(update, state=state, failure=reason, finished_at=finished_at))
@@ -295,10 +314,7 @@ class VisitStep:
             return None
 
     def _next_update(self) -> KeyUpdate | None:
-        return next(
-            (item for item in self.record.updates.values() if item.state in (UpdateState.PENDING, UpdateState.RUNNING)),
-            None,
-        )
+        return next((item for item in self.record.updates.values() if item.state in OPEN_STATES), None)
 
     def _update(self) -> KeyUpdate | None:
         return self.record.updates.get(self.visit.update_id or "")

@@ -7,13 +7,15 @@ Rules:
 - An agent without cookies is served too: answers that fit the last Order are taken for its answers (a card cryptogram
   decides what they are worth), the same answers once more mean that nobody knows.
 - A step reads the card's record, works without a transaction, and writes with the card claimed; a step that another
-  overtook is taken again from the start.
+  overtook is taken again from the start. The card is read first: what is read after it is as new as the claim.
+- A master key that the HSM does not give ends the visit with a text that says so; the records are as before it.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import TypeVar
 
 from kms.card.keys import DerivationPurpose
 from kms.card.profile import CardProfile
@@ -23,13 +25,26 @@ from kms.domain.visits import Terminal, Visit, VisitState
 from kms.errors import Code, KmsError
 from kms.service.card_record import CardRecord, load_card_record
 from kms.service.evidence import EarlierMismatches, trusted_since
-from kms.service.orders import load_order
+from kms.service.orders import find_order
 from kms.service.plan import Planner
 from kms.service.ports import Clock, Identifiers, Store, Transaction, Vault
 from kms.service.settling import Settling
 from kms.service.visit_step import VisitLimits, VisitStep, build_stop
 
+T = TypeVar("T")
+
 CLAIM_ATTEMPTS = 5
+# Faults of single keys: others can be served meanwhile, and no repetition by the terminal mends them.
+KEY_FAULTS = frozenset(
+    {
+        Code.KEY_MISSING,
+        Code.KEY_AMBIGUOUS,
+        Code.KEY_KCV_MISMATCH,
+        Code.KEY_ATTRIBUTES,
+        Code.KEY_STATE,
+        Code.KEY_TEST_VALUE,
+    }
+)
 
 
 class VisitService:
@@ -64,14 +79,20 @@ class VisitService:
         `identities`: of the cards the agent has, the preferred first. A session that is not known yet is opened for
         the first of them that is enrolled. Raises `card.unknown`, `card.quarantined`, `visit.session-unknown`.
         """
+        return _until_claimed(lambda: self._handshake(terminal, session_id, identities))
+
+    def _handshake(self, terminal: Terminal, session_id: str, identities: Sequence[bytes]) -> bytes:
         with self._store.transaction() as tx:
-            visit = tx.visits.find_by_session(session_id)
-            if visit is not None:
-                self._check_bound(visit, terminal)
-                card = tx.cards.get(visit.card_id)
+            found = tx.visits.find_by_session(session_id)
+            if found is not None:
+                self._check_bound(found, terminal)
+                card = tx.cards.get(found.card_id)
+                visit = tx.visits.get(found.id)
                 if visit.state is not VisitState.OPEN or card.identity not in identities:
                     raise KmsError(Code.SESSION_UNKNOWN, "this session is not open for that card: begin a new one")
                 self._check_served(card)
+                # Claimed like any step, so that a Report that is served at the same time is not undone.
+                tx.cards.claim(card)
                 tx.visits.save(replace(visit, requests=visit.requests + 1))
                 return card.identity
             known = {card.identity: card for card in tx.cards.find_by_identities(list(identities))}
@@ -101,27 +122,26 @@ class VisitService:
         Raises `visit.session-unknown` for a session that is not this terminal's, `hsm.unavailable` and
         `database.unavailable` when the Report should come again later.
         """
-        for attempt in range(CLAIM_ATTEMPTS):
-            try:
-                return self._report(terminal, session_id, report)
-            except KmsError as error:
-                if error.code is not Code.VISIT_CONFLICT or attempt == CLAIM_ATTEMPTS - 1:
-                    raise
-        raise KmsError(Code.VISIT_CONFLICT, "the card is busy in another visit: report again")
+        try:
+            return _until_claimed(lambda: self._report(terminal, session_id, lambda step: self._advance(step, report)))
+        except KmsError as error:
+            if error.code not in KEY_FAULTS:
+                raise
+            detail = error.detail
+        return _until_claimed(lambda: self._report(terminal, session_id, lambda step: step.refuse(detail)))
 
-    def _report(self, terminal: Terminal, session_id: str, report: Report) -> Order:
+    def _report(self, terminal: Terminal, session_id: str, act: Callable[[VisitStep], Order]) -> Order:
         with self._store.transaction() as tx:
-            visit = tx.visits.find_by_session(session_id)
-            if visit is None:
+            found = tx.visits.find_by_session(session_id)
+            if found is None:
                 raise KmsError(Code.SESSION_UNKNOWN, "this session is not known: begin with a handshake")
-            self._check_bound(visit, terminal)
-            card = tx.cards.get(visit.card_id)
-            if visit.state is not VisitState.OPEN:
-                return build_stop(visit.order_number, card.identity, visit.result or "the visit is over")
-            lost = report.answers_order == visit.order_number - 1 and visit.order is not None
-            if visit.order_number > 1 and lost and visit.order is not None:
-                return load_order(visit.order)
+            self._check_bound(found, terminal)
+            card = tx.cards.get(found.card_id)
             record = load_card_record(tx, card, tx.visits.list_open_for_card(card.id))
+            visit = record.visits.get(found.id)
+            if visit is None:
+                visit = tx.visits.get(found.id)
+                return build_stop(visit.order_number, card.identity, visit.result or "the visit is over")
             earlier = self._find_mismatches(tx, record, terminal)
         with self._vault.open_scope() as keys:
             step = VisitStep(
@@ -138,7 +158,7 @@ class VisitService:
                 challenge=self._entropy,
             )
             record.save(replace(visit, requests=visit.requests + 1))
-            order = self._advance(step, report)
+            order = act(step)
         with self._store.transaction() as tx:
             record.write(tx)
         return order
@@ -150,6 +170,10 @@ class VisitService:
             return step.refuse("the card is set aside; officers decide")
         if visit.order_number == 0:
             return step.expire() if expired else step.begin()
+        if not expired and visit.order_number > 1 and report.answers_order == visit.order_number - 1:
+            lost = find_order(visit.order)
+            if lost is not None:
+                return lost
         if not _answers_last_order(visit, report):
             return step.expire() if expired else step.restart("a Report does not say which Order it answers")
         step.record.save(replace(visit, report_digest=_digest(report)))
@@ -189,14 +213,25 @@ def _answers_last_order(visit: Visit, report: Report) -> bool:
     """Whether the Report answers the last Order, by its cookie or, without one, by its answers."""
     if not report.responses:
         # A void Report where an answer was due, unless the agent says that it lost the card.
-        return report.answers_order == visit.order_number and report.status not in (
+        return report.answers_order in (None, visit.order_number) and report.status not in (
             AgentStatus.PROCESSED,
             AgentStatus.POLLING,
         )
     if report.answers_order is not None:
         return report.answers_order == visit.order_number
-    expected = len(load_order(visit.order).commands) if visit.order is not None else 0
-    return len(report.responses) == expected and _digest(report) != visit.report_digest
+    last = find_order(visit.order)
+    return last is not None and len(report.responses) == len(last.commands) and _digest(report) != visit.report_digest
+
+
+def _until_claimed(work: Callable[[], T]) -> T:
+    """Work anew from the start while another step of the same card comes first. Raises `visit.conflict` in the end."""
+    for _ in range(CLAIM_ATTEMPTS - 1):
+        try:
+            return work()
+        except KmsError as error:
+            if error.code is not Code.VISIT_CONFLICT:
+                raise
+    return work()
 
 
 def _digest(report: Report) -> bytes:

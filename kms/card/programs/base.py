@@ -79,13 +79,15 @@ class Finished:
 class Broken:
     """The program cannot go on. `refused`: the card (or who answers for it) said no with `sw`; else the answer is lost.
 
-    `at`: the command; `changed`: a batch that may have changed the card had left: its key set is in doubt.
+    `at`: the command; `changed`: a batch that may have changed the card had left: its key set is in doubt; `foreign`:
+    the security domain to be made is there already and is not ours.
     """
 
     reason: str
     at: str
     changed: bool
     sw: int | None = None
+    foreign: bool = False
     kind: Literal["broken"] = "broken"
 
     @property
@@ -136,6 +138,14 @@ class AnswerError(Exception):
     def outcome(self, *, changed: bool) -> Broken | Mismatch:
         """The outcome it means."""
         return Broken(reason=self.reason, at=self.at, changed=changed, sw=self.sw)
+
+
+class ForeignDomainError(AnswerError):
+    """Inside the programs: the security domain to be made is on the card, and nothing of ours made it."""
+
+    def outcome(self, *, changed: bool) -> Broken:
+        """The outcome it means."""
+        return Broken(reason=self.reason, at=self.at, changed=changed, sw=self.sw, foreign=True)
 
 
 class MismatchError(AnswerError):

@@ -1,21 +1,23 @@
 """CreateSsd: a supplementary security domain made, and given its initial keys.
 
-By the ISD (route `store-data`, GP 2.3.1 section 7.3.2): SELECT ISD, INITIALIZE UPDATE | EXTERNAL AUTHENTICATE, GET
-STATUS, INSTALL [for install], INSTALL [for personalization] | STORE DATA with the key DGIs, SELECT SSD, INITIALIZE
-UPDATE, whose card cryptogram proves the initial keys. INSTALL [for personalization] ends its batch: a STORE DATA after
-its failure would key the ISD itself.
+By the ISD (route `store-data`, GP 2.3.1 section 7.3.2): SELECT SSD, SELECT ISD, INITIALIZE UPDATE | EXTERNAL
+AUTHENTICATE, GET STATUS, INSTALL [for install], INSTALL [for personalization] | STORE DATA with the key DGIs, SELECT
+SSD, INITIALIZE UPDATE, whose card cryptogram proves the initial keys. INSTALL [for personalization] ends its batch: a
+STORE DATA after its failure would key the ISD itself.
 
 Under the parent's keys (route `put-key`): the second batch ends with INSTALL [for install]; ReplaceKeys then adds the
 initial keys to the SSD, which answers with its parent's keys while it has none of its own.
 
-`resume`: an earlier attempt may have made the SSD; it is then taken as ours when GET STATUS shows it.
+`resume`: an earlier attempt may have made the SSD; it is then taken as ours when GET STATUS shows it. The first
+attempt must therefore know that it is not there before INSTALL leaves, since INSTALL's answer may be lost: that is what
+the first SELECT asks, and why a channel that was left half open is not used.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from kms.card.apdu import CommandApdu
+from kms.card.apdu import CommandApdu, ResponseApdu
 from kms.card.channel import ChannelParameters, ChannelState, Handshake, SecureChannel, resume_channel
 from kms.card.commands import (
     DomainLifeCycle,
@@ -29,6 +31,7 @@ from kms.card.commands import (
     build_set_status,
     build_store_data_blocks,
     parse_get_status,
+    parse_select_response,
 )
 from kms.card.keys import KeyPort
 from kms.card.programs import replace_keys
@@ -38,6 +41,7 @@ from kms.card.programs.base import (
     Candidate,
     Evidence,
     Finished,
+    ForeignDomainError,
     build_opening,
     card_answers,
     check_answer,
@@ -60,6 +64,7 @@ from kms.card.status import (
     INS_STORE_DATA,
     StatusWord,
 )
+from kms.errors import KmsError
 
 AUTHENTICATE, STATUS, INSTALL, PERSONALIZE = (
     "EXTERNAL AUTHENTICATE",
@@ -123,15 +128,21 @@ class CreateSsd:
 
 def start(state: CreateSsd, keys: KeyPort, host_challenge: bytes, handshake: Handshake | None = None) -> Step:
     """Open the ISD's channel, or go on from the one that `handshake` left half open under the parent's set."""
-    if handshake is not None:
+    if handshake is not None and state.resume:
         return _make(state, handshake, keys)
     batch = build_opening(state.parameters, state.parent.ref.kvn, host_challenge)
+    if not state.resume:
+        batch = replace(batch, commands=(*to_bytes((build_select(state.recipe.aid),)), *batch.commands))
     return Step(state=replace(state, host_challenge=host_challenge), batch=batch)
 
 
 def advance(state: CreateSsd, responses: Sequence[bytes], keys: KeyPort, host_challenge: bytes) -> Step:
     """Take the next step after the answers to the last batch."""
     if state.channel is None:
+        if not state.resume:
+            names = ("SELECT SSD", "SELECT", "INITIALIZE UPDATE")
+            _check_absent(state, parse_answers(responses, names)[0])
+            responses = responses[1:]
         handshake = parse_opening(responses, state.host_challenge, state.parameters, state.parent.ref.kvn)
         return _make(state, handshake, keys)
     if state.stage == "keying":
@@ -177,11 +188,7 @@ def _made(
         answered = check_answer(answers[2], INSTALL, INS[INSTALL], *([answers[2].sw] if answers[2] else []))
         channel.unwrap(answered)
     else:
-        reason = (
-            f"security domain {state.recipe.aid.hex().upper()} is on the card, but this platform did not make it:"
-            " delete it from the card or choose another AID in the catalogue"
-        )
-        raise AnswerError(INSTALL, reason, answers[2].sw if answers[2] else None)
+        raise _build_foreign(state, answers[2])
     if state.recipe.route == "put-key":
         program = replace_keys.ReplaceKeys(
             parameters=state.ssd_parameters,
@@ -193,6 +200,28 @@ def _made(
         return replace_keys.start(program, keys, host_challenge)
     check_secured(channel, answers[3], PERSONALIZE, INS[PERSONALIZE])
     return _key(state, channel, keys, host_challenge)
+
+
+def _check_absent(state: CreateSsd, answer: ResponseApdu | None) -> None:
+    """Refuse an SSD that SELECT finds; another name in the answer is an application whose AID only begins the same."""
+    if answer is None:
+        raise AnswerError("SELECT SSD", "SELECT SSD: no answer from the card")
+    if answer.sw not in (StatusWord.OK, StatusWord.SELECTED_LOCKED):
+        return
+    try:
+        found = parse_select_response(answer.data).aid
+    except KmsError:
+        return  # not a security domain's answer; GET STATUS decides
+    if found == state.recipe.aid:
+        raise _build_foreign(state, answer)
+
+
+def _build_foreign(state: CreateSsd, answer: ResponseApdu | None) -> ForeignDomainError:
+    reason = (
+        f"security domain {state.recipe.aid.hex().upper()} is on the card, but this platform did not make it:"
+        " delete it from the card or choose another AID in the catalogue"
+    )
+    return ForeignDomainError(INSTALL, reason, answer.sw if answer else None)
 
 
 def _key(state: CreateSsd, channel: SecureChannel, keys: KeyPort, host_challenge: bytes) -> Step:

@@ -102,8 +102,11 @@ def _try_version(
     try:
         handshake = parse_handshake(answer, state.host_challenge, state.parameters, kvn)
         proof = _find_proof(state, handshake, keys)
-    except AnswerError:
+    except MismatchError:
         return replace(closed, mismatches=found.mismatches + 1)
+    except AnswerError:
+        # Not an answer of this protocol or to this question: it says nothing of keys, so it is evidence of nothing.
+        return closed
     return replace(closed, in_force=(*found.in_force, proof), opened=proof.label, handshake=handshake)
 
 

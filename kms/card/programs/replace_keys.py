@@ -17,6 +17,7 @@ from kms.card.keys import KeyPort
 from kms.card.programs.base import (
     Batch,
     Candidate,
+    Evidence,
     Finished,
     Installs,
     build_opening,
@@ -84,7 +85,8 @@ def _install(state: ReplaceKeys, handshake: Handshake, host_challenge: bytes, ke
         build_initialize_update(new.ref.kvn, host_challenge),
     )
     after = replace(state, host_challenge=host_challenge, channel=channel.state(), installs=installs)
-    return Step(state=after, batch=Batch(to_bytes(commands), installs))
+    proof = Evidence(state.current.label, handshake.sequence_counter)
+    return Step(state=after, batch=Batch(to_bytes(commands), installs), proved=(proof,))
 
 
 def _installed(

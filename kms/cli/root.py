@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from kms.cli.context import Invocation
-from kms.errors import KmsError
+from kms.errors import Code, KmsError
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -78,7 +78,7 @@ def _tell_fault(error: Exception, *, debug: bool, as_json: bool) -> None:
     reference = uuid.uuid4().hex[:12]
     detail = f"Something went wrong that should not ({type(error).__name__}, reference {reference})."
     if as_json:
-        click.echo(json.dumps({"code": "internal", "detail": detail, "reference": reference}), err=True)
+        click.echo(json.dumps({"code": Code.INTERNAL, "detail": detail, "reference": reference}), err=True)
     else:
         click.echo(f"{detail} Run again with --debug to see where.", err=True)
     if debug or os.environ.get("KMS_DEBUG"):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from kms.card.keys import KcvMethod, KeyType, MasterRef
 from kms.domain.audit import AuditEvent
 from kms.domain.keys import KeyState, MasterKey, MasterKind
-from kms.domain.test_keys import check_not_test_key
+from kms.domain.known_keys import check_not_test_key
 from kms.errors import Code, KmsError
 from kms.service.ports import Clock, Identifiers, NewMaster, Store, Transaction, Vault
 

@@ -95,7 +95,7 @@ def test_a_fault_of_ours_shows_a_reference_and_no_data(monkeypatch: pytest.Monke
     assert "reference" in result.stderr
     assert "Traceback" not in result.stderr
     told = json.loads(run("crash", "--json").stderr)
-    assert told["code"] == "internal"
+    assert told["code"] == "platform.internal"
     assert told["reference"] in told["detail"]
 
 

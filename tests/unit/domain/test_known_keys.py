@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 
 from kms.card.keys import KcvMethod
-from kms.domain.test_keys import TEST_KEY_KCVS, check_not_test_key
+from kms.domain.known_keys import TEST_KEY_KCVS, check_not_test_key
 from kms.errors import Code, KmsError
 
 REPEATED = [

@@ -3,7 +3,8 @@
 Rules: a key with one of these check values is refused outside lab mode. The list is by check value, so that it can be
 applied before a key exists in the HSM; a false alarm is one in 400,000 for the 3-byte values, and ends with other
 components. The values behind it, of all lengths: 404142…, 00…, FF…, 01…, 11…, 000102…, 0123456789ABCDEF…,
-0123…CDEFFEDC…3210, 00112233…, 11223344… and "GEMXPRESSOSAMPLE" (tests/unit/domain/test_known_keys.py computes them all).
+0123…CDEFFEDC…3210, 00112233…, 11223344… and "GEMXPRESSOSAMPLE" (computed in
+tests/unit/domain/test_known_keys.py).
 """
 
 from kms.card.keys import KcvMethod

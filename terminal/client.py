@@ -25,6 +25,7 @@ FIRST_PAUSE = 0.5  # seconds; doubled after each failure
 LONGEST_PAUSE = 15.0
 CONFLICT = "visit.conflict"  # the server's code for a card whose record another visit is writing: "report again"
 CONFLICT_ATTEMPTS = 5
+ABOUT_A_CARD = ("card.quarantined",)  # the server's 403 that concerns the card alone: the terminal serves the next one
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def _check_status(response: httpx.Response) -> httpx.Response:
         return response
     text, server_code = _describe(response), _problem(response).get("code", "")
     match response.status_code:
-        case 401 | 403:
+        case 401 | 403 if server_code not in ABOUT_A_CARD:
             raise TerminalError(
                 TerminalCode.SERVER_UNAUTHORISED,
                 f"The server does not serve this terminal: {text}.",

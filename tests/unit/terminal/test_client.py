@@ -160,6 +160,13 @@ def test_any_body_of_a_refusal_is_survived(body: bytes) -> None:
     assert refuse(lambda _: httpx.Response(400, content=body)).code is TerminalCode.SERVER_REFUSED
 
 
+def test_a_card_that_is_set_aside_says_nothing_about_the_terminal() -> None:
+    problem = {"code": "card.quarantined", "detail": "the card is set aside"}
+    error = refuse(lambda request: httpx.Response(403, json=problem))
+    assert (error.code, error.server_code) == (TerminalCode.SERVER_REFUSED, "card.quarantined")
+    assert "enrolled" not in error.remedy
+
+
 def test_an_application_gives_the_visits_session() -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         assert json.loads(request.content) == {"card": {"identity": "0102"}, "application": "A000000001"}

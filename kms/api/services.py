@@ -5,6 +5,7 @@ from typing import Protocol
 
 from kms.domain.orders import Order, Report
 from kms.domain.pending import PendingCard
+from kms.domain.transfers import Envelope, RelayedOrder, Transfer, TransferAnswer, TransferRequest, TransferState
 from kms.domain.visits import Terminal
 
 
@@ -54,6 +55,39 @@ class TerminalService(Protocol):
 
     def authenticate(self, fingerprint: bytes) -> Terminal:
         """Get the terminal of a certificate. Raises `terminal.unknown`, `terminal.refused`."""
+        ...
+
+
+class TransferService(Protocol):
+    """Transfers at the issuer's platform. `peer`: name of the provider's platform that calls.
+
+    A transfer of another peer is `transfer.unknown`. Every call may be repeated with the same effect.
+    """
+
+    def request(self, peer: str, request: TransferRequest) -> TransferAnswer:
+        """Take a request on.
+
+        Raises `peer.not-allowed`, `peer.quota`, `card.unknown`, `card.quarantined`, `transfer.conflict`.
+        """
+        ...
+
+    def get(self, peer: str, transfer_id: str) -> Transfer:
+        """Get a transfer. Raises `transfer.unknown`."""
+        ...
+
+    def report(self, peer: str, transfer_id: str, report: Report) -> RelayedOrder:
+        """Take the card's responses, give the next batch.
+
+        Raises `transfer.unknown`, `transfer.state`, `visit.conflict`, `card.quarantined`.
+        """
+        ...
+
+    def hand_over(self, peer: str, transfer_id: str) -> Envelope:
+        """Issue the envelope. Raises `transfer.unknown`, `transfer.state` (not proved yet, or accepted already)."""
+        ...
+
+    def accept_control(self, peer: str, transfer_id: str) -> TransferState:
+        """Take note that the provider's own keys are in force. Raises `transfer.unknown`, `transfer.state`."""
         ...
 
 

@@ -15,6 +15,8 @@ from kms.card.keys import KcvMethod, KeyPort, KeyType
 from kms.domain.audit import AuditEvent
 from kms.domain.cards import Application, Card, SecurityDomain
 from kms.domain.keys import KeySet, MasterKey, MasterKind
+from kms.domain.orders import Report
+from kms.domain.transfers import Envelope, RelayedOrder, TransferAnswer, TransferRequest, TransferState
 from kms.domain.updates import KeyUpdate
 from kms.domain.visits import Terminal, Visit, VisitEvent
 
@@ -248,6 +250,30 @@ class Vault(Protocol):
 
     def close(self) -> None:
         """Log out of the HSM and stop watching it."""
+        ...
+
+
+class PeerLine(Protocol):
+    """The leased line to one issuer's platform, as an application provider uses it; every call may be repeated.
+
+    Raises `peer.unreachable` (try again later), `peer.untrusted`, `peer.refused` (its one fault names the issuer's own
+    code and text), `peer.protocol-violation`; `visit.conflict` as it is: another visit holds the card at the issuer.
+    """
+
+    def request(self, request: TransferRequest) -> TransferAnswer:
+        """Ask for a security domain, or for new initial keys in one."""
+        ...
+
+    def report(self, transfer_id: str, report: Report) -> RelayedOrder:
+        """Hand the card's responses on, get the next batch. `answers_order`: the number of the Order they answer."""
+        ...
+
+    def hand_over(self, transfer_id: str) -> Envelope:
+        """Get the envelope; the issuer makes it anew each time until control is accepted."""
+        ...
+
+    def accept_control(self, transfer_id: str) -> TransferState:
+        """Tell the issuer that the provider's own keys are proved; the issuer's state, `CLOSED`."""
         ...
 
 

@@ -6,6 +6,7 @@ Unknown keys are refused, every fault is reported at once, with its file and fie
 """
 
 from kms.config.loader import load_config
+from kms.config.peers import PeerConfig, PeerRole, read_fingerprint
 from kms.config.pin import read_pin
 from kms.config.values import (
     CardsConfig,
@@ -28,11 +29,14 @@ __all__ = [
     "DatabaseConfig",
     "HsmConfig",
     "KeysConfig",
+    "PeerConfig",
+    "PeerRole",
     "PlatformConfig",
     "PlatformMode",
     "PlatformRole",
     "ServerConfig",
     "VisitsConfig",
     "load_config",
+    "read_fingerprint",
     "read_pin",
 ]

@@ -10,12 +10,13 @@ from typing import Any
 
 from kms.card.keys import DerivationPurpose
 from kms.config.faults import TomlTable
+from kms.config.peer_checks import find_peer_faults
 from kms.errors import Fault
 
 
 def find_cross_faults(path: Path, raw: TomlTable) -> tuple[Fault, ...]:
     """Every broken rule that joins fields."""
-    checks = (_check_pin_source, _check_production, _check_cryptoperiods, _check_catalogue)
+    checks = (_check_pin_source, _check_production, _check_cryptoperiods, _check_catalogue, find_peer_faults)
     return tuple(Fault(f"{path}: {where}", what) for check in checks for where, what in check(raw))
 
 

@@ -8,6 +8,7 @@ from kms.config.cross_checks import find_cross_faults
 from kms.config.faults import TomlTable, build_json, parse_faults, read_toml
 from kms.config.profiles import load_profiles
 from kms.config.values import Config, Sections
+from kms.domain.card_ranges import CardRange
 from kms.errors import Code, Fault, KmsError
 
 _SECTIONS = TypeAdapter(Sections)
@@ -42,6 +43,8 @@ def load_config(path: Path) -> Config:
         keys=sections.keys,
         applications=sections.applications,
         profiles=profiles,
+        peers=sections.peers,
+        card_ranges=tuple(CardRange(entry.first, entry.last, entry.issuer) for entry in sections.card_ranges),
     )
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from kms.card.profile import CardProfile
 from kms.config.faults import build_json, parse_faults, read_toml
-from kms.config.values import STRICT
+from kms.config.schema import STRICT
 from kms.errors import Fault, KmsError
 
 

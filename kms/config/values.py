@@ -10,50 +10,28 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, Field, ValidationInfo
 from pydantic.dataclasses import dataclass
 
 from kms.card.keys import DerivationPurpose
 from kms.card.profile import CardProfile
-
-# Bytes as hex; no coercion between types; no unknown keys.
-STRICT = ConfigDict(extra="forbid", strict=True, val_json_bytes="hex")
+from kms.config.peers import CardRangeEntry, PeerConfig
+from kms.config.schema import STRICT, Aid, PlatformName, Privileges, ResolvedPath, find_base_dir
+from kms.domain.card_ranges import CardRange
 
 SQLITE_PREFIX = "sqlite:///"
-_POSTGRESQL_PREFIX = "postgresql+psycopg://"
-_SECURITY_DOMAIN = 0x80  # GP Card Specification 2.3.1 table 11-7, privileges byte 1 b8
-
-
-def _base_dir(info: ValidationInfo) -> Path:
-    return info.context["base_dir"] if isinstance(info.context, dict) else Path()
-
-
-def _resolve_path(path: Path, info: ValidationInfo) -> Path:
-    return _base_dir(info) / path
+_POSTGRESQL_PREFIXES = ("postgresql://", "postgresql+psycopg://")  # the same: psycopg is the only driver here
 
 
 def _resolve_url(url: str, info: ValidationInfo) -> str:
-    if url.startswith(_POSTGRESQL_PREFIX):
+    if url.startswith(_POSTGRESQL_PREFIXES):
         return url
     if not url.startswith(SQLITE_PREFIX):
-        raise ValueError(f"Must begin with {SQLITE_PREFIX} or {_POSTGRESQL_PREFIX}")
+        raise ValueError(f"Must begin with {SQLITE_PREFIX} or {_POSTGRESQL_PREFIXES[0]}")
     path = url.removeprefix(SQLITE_PREFIX)
     if not path or path == ":memory:":
         raise ValueError("Must name a file: each worker process opens the database by itself")
-    return f"{SQLITE_PREFIX}{_base_dir(info) / path}"
-
-
-def _check_privileges(privileges: bytes) -> bytes:
-    if len(privileges) not in {1, 3}:
-        raise ValueError("Must be 1 or 3 bytes long (GP 2.3.1 section 11.1.2)")
-    if not privileges[0] & _SECURITY_DOMAIN:
-        raise ValueError("Must have the security domain privilege (80 in the first byte)")
-    return privileges
-
-
-ResolvedPath = Annotated[Path, AfterValidator(_resolve_path)]
-Aid = Annotated[bytes, Field(min_length=5, max_length=16)]  # ISO/IEC 7816-5: RID of 5 bytes, PIX of up to 11
-Privileges = Annotated[bytes, AfterValidator(_check_privileges)]
+    return f"{SQLITE_PREFIX}{find_base_dir(info) / path}"
 
 
 class PlatformRole(StrEnum):
@@ -75,14 +53,17 @@ class PlatformMode(StrEnum):
 class PlatformConfig:
     """Who this installation is. `name` is part of every key derivation: another name means other keys, for ever."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+    name: PlatformName
     role: PlatformRole
     mode: PlatformMode
 
 
 @dataclass(frozen=True, config=STRICT)
 class DatabaseConfig:
-    """The database. `url` may hold a password, so it never shows in a repr."""
+    """The database: `sqlite:///FILE` or `postgresql://USER@HOST/DATABASE`.
+
+    `url` may hold a password, so it never shows in a repr.
+    """
 
     url: Annotated[str, AfterValidator(_resolve_url)] = field(repr=False)
 
@@ -150,14 +131,16 @@ class KeysConfig:
 class CatalogueEntry:
     """An application that card users may apply for, and the security domain it needs.
 
-    `aid`, `ssd_aid`: 5-16 bytes. `privileges`: of the SSD, 1 or 3 bytes.
+    `aid`, `ssd_aid`: 5-16 bytes. `privileges`: of the SSD, 1 or 3 bytes. `managed_by`: `issuer`, where this platform
+    owns the card and manages the SSD itself; `provider`, where this platform manages an SSD on a card that a peer
+    issued.
     """
 
     aid: Aid
     name: Annotated[str, Field(min_length=1, max_length=64)]
     ssd_aid: Aid
     privileges: Privileges
-    managed_by: Literal["issuer"] = "issuer"
+    managed_by: Literal["issuer", "provider"] = "issuer"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -172,12 +155,17 @@ class Sections:
     keys: KeysConfig
     visits: VisitsConfig = field(default_factory=VisitsConfig)
     applications: tuple[CatalogueEntry, ...] = ()
+    peers: tuple[PeerConfig, ...] = ()
+    card_ranges: tuple[CardRangeEntry, ...] = ()
     base_dir: str = "."
 
 
 @dataclass(frozen=True)
 class Config:
-    """The whole configuration. `source`: the file it came from. `profiles`: card profiles by name."""
+    """The whole configuration. `source`: the file it came from. `profiles`: card profiles by name.
+
+    `peers`: the platforms at the leased lines. `card_ranges`: whose cards a provider meets.
+    """
 
     source: Path
     platform: PlatformConfig
@@ -189,3 +177,5 @@ class Config:
     keys: KeysConfig
     applications: tuple[CatalogueEntry, ...]
     profiles: Mapping[str, CardProfile]
+    peers: tuple[PeerConfig, ...] = ()
+    card_ranges: tuple[CardRange, ...] = ()

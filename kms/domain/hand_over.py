@@ -48,7 +48,7 @@ _TIME_FORM = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def build_payload(hand_over: HandOver) -> bytes:
-    """Build the bytes that are signed; times are cut to seconds. Raises ValueError unless there are three keys and KCVs."""
+    """Build the bytes that are signed; times are cut to seconds. Raises ValueError without three keys and KCVs."""
     keys = [
         {"kcv": _hex(kcv), "role": str(role), "wrapped": _hex(wrapped)}
         for role, kcv, wrapped in zip(ROLES, hand_over.kcvs, hand_over.wrapped, strict=True)

@@ -24,7 +24,7 @@ from tests.unit.config.conftest import WriteConfig, find_faults
         ('"A000000951000101"', '"A00000095100010"', "applications[0].aid", "hex"),
         ('"80"', '"00"', "applications[0].privileges", "security domain"),
         ('"80"', '"8000"', "applications[0].privileges", "1 or 3 bytes"),
-        ('"80"', '"80"\nmanaged_by = "provider"', "applications[0].managed_by", "'issuer'"),
+        ('"80"', '"80"\nmanaged_by = "bank"', "applications[0].managed_by", "'issuer'"),
     ],
 )
 def test_each_fault_is_named_with_its_field(
@@ -39,3 +39,14 @@ def test_each_fault_is_named_with_its_field(
 def test_no_repr_shows_the_database_password(write_config: WriteConfig) -> None:
     path = write_config(("sqlite:///var/kms.db", "postgresql+psycopg://kms:swordfish@db/kms"))
     assert "swordfish" not in repr(load_config(path))
+
+
+@pytest.mark.parametrize("url", ["postgresql://kms@db/kms", "postgresql+psycopg://kms@/kms?host=/run/postgresql"])
+def test_both_ways_to_name_postgresql(write_config: WriteConfig, url: str) -> None:
+    assert load_config(write_config(("sqlite:///var/kms.db", url))).database.url == url
+
+
+@pytest.mark.parametrize("url", ["postgres://kms@db/kms", "postgresql+asyncpg://kms@db/kms"])
+def test_other_drivers_are_refused(write_config: WriteConfig, url: str) -> None:
+    faults = find_faults(write_config(("sqlite:///var/kms.db", url)))
+    assert "sqlite:/// or postgresql://" in faults["database.url"]

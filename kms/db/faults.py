@@ -1,67 +1,98 @@
 """Database exceptions to our error codes, in one place.
 
-Rules: no text of the driver is passed on: PostgreSQL's holds the values of the row.
+Rules: no text of the driver is passed on: PostgreSQL's holds the values of the row. SQLite tells faults apart by its
+English texts, PostgreSQL by SQLSTATE (appendix A of its manual; its texts follow the server's language).
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import (
-    DatabaseError,
-    IntegrityError,
-    InterfaceError,
-    InternalError,
-    OperationalError,
-    ProgrammingError,
-)
+from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from kms.errors import Code, KmsError
 
 UPGRADE_HINT = "Run `kms db upgrade`."
 
+# 40001 serialization_failure (REPEATABLE READ: the row changed since this transaction began), 40P01 deadlock_detected
+OVERTAKEN = {"40001", "40P01"}
+
+_NO_SUCH_ROW = "it refers to something that does not exist"
+_NOT_UNIQUE = "one with the same unique value exists"
+_APPEND_ONLY = "this table is append-only"
+_OTHER_RULE = "a rule of the database refuses it"
+CONFLICTS = {
+    "foreign key": _NO_SUCH_ROW,
+    "unique": _NOT_UNIQUE,
+    "append-only": _APPEND_ONLY,
+    "23503": _NO_SUCH_ROW,  # foreign_key_violation
+    "23505": _NOT_UNIQUE,  # unique_violation
+    "23001": _APPEND_ONLY,  # restrict_violation: raised by the migrations' triggers alone; no key of ours restricts
+}
+
+_LACKING = "The database lacks a table or column."
+_FOREIGN = "The database holds tables that this program's migrations did not make; take one of its own."
+SCHEMA_FAULTS = {
+    "no such table": _LACKING,
+    "no such column": _LACKING,
+    "already exists": _FOREIGN,
+    "42P01": _LACKING,  # undefined_table
+    "42703": _LACKING,  # undefined_column
+    "3F000": _LACKING,  # invalid_schema_name
+    "42P07": _FOREIGN,  # duplicate_table, duplicate index too
+}
+
+_LOCKED = "it is locked by a long transaction; try again"
+_FORBIDDEN = "its user lacks a right; see the roles in docs/operations.md"
+_STANDBY = "it takes no changes; is it a standby"
+CAUSES = {
+    "database is locked": _LOCKED,
+    "55P03": _LOCKED,  # lock_not_available: lock_timeout
+    "57014": _LOCKED,  # query_canceled: statement_timeout
+    "42501": _FORBIDDEN,  # insufficient_privilege
+    "25006": _STANDBY,  # read_only_sql_transaction
+}
+
 
 @contextmanager
 def translate_faults(noun: str) -> Iterator[None]:
-    """Raise `input.conflict`, `database.schema` or `database.unavailable` for what the driver raised in the block."""
+    """Raise one of our errors for what the driver raised in the block.
+
+    `input.conflict`: a unique value is taken, or another rule of the database refuses the row. `input.invalid`: a value
+    does not fit its column. `visit.conflict`: another changed the row meanwhile; the whole transaction may be tried
+    again. `database.schema`, `database.unavailable`.
+    """
     try:
         yield
     except IntegrityError as error:
-        raise KmsError(Code.CONFLICT, f"The {noun} was not stored: {_describe_conflict(error)}.") from error
-    except (OperationalError, ProgrammingError) as error:
-        if _is_schema_fault(error):
-            raise KmsError(Code.DATABASE_SCHEMA, f"The database lacks a table or column. {UPGRADE_HINT}") from error
-        raise _build_unavailable(error) from error
-    except (InterfaceError, InternalError, PoolTimeoutError, DatabaseError) as error:
-        raise _build_unavailable(error) from error
+        raise KmsError(
+            Code.CONFLICT, f"The {noun} was not stored: {_find(CONFLICTS, error) or _OTHER_RULE}."
+        ) from error
+    except DataError as error:
+        text = f"The {noun} was not stored: a text is too long or holds a NUL character, or a number is too large."
+        raise KmsError(Code.INPUT_INVALID, text) from error
+    except (DatabaseError, InterfaceError, PoolTimeoutError) as error:
+        raise _translate_fault(error, noun) from error
 
 
-def _describe_conflict(error: IntegrityError) -> str:
-    text = str(error.orig).lower()
-    if "foreign key" in text:
-        return "it refers to something that does not exist"
-    if "unique" in text:
-        return "one with the same unique value exists"
-    if "append-only" in text:
-        return "this table is append-only"
-    return "a rule of the database refuses it"
-
-
-def _is_schema_fault(error: OperationalError | ProgrammingError) -> bool:
-    # SQLite: "no such table: x", "no such column"; PostgreSQL: SQLSTATE 42P01 undefined_table, 42703 undefined_column.
-    text = str(error.orig)
-    return (
-        "no such table" in text
-        or "no such column" in text
-        or getattr(error.orig, "sqlstate", "")
-        in {
-            "42P01",
-            "42703",
-        }
-    )
-
-
-def _build_unavailable(error: Exception) -> KmsError:
-    busy = "database is locked" in str(error)
-    cause = "it is locked by a long transaction; try again" if busy else "check that it runs, its address and its disk"
+def _translate_fault(error: Exception, noun: str) -> KmsError:
+    if _get_sqlstate(error) in OVERTAKEN:
+        return KmsError(Code.VISIT_CONFLICT, f"Another request has changed the {noun} meanwhile; try again.")
+    if schema_fault := _find(SCHEMA_FAULTS, error):
+        return KmsError(
+            Code.DATABASE_SCHEMA, f"{schema_fault} {UPGRADE_HINT}" if schema_fault is _LACKING else schema_fault
+        )
+    cause = _find(CAUSES, error) or "check that it runs, its address, its user and its disk"
     return KmsError(Code.DATABASE_UNAVAILABLE, f"The database does not answer: {cause}.")
+
+
+def _find(texts: dict[str, str], error: Exception) -> str | None:
+    """What is said about an error, by its SQLSTATE or, where the driver gives none, by the driver's text."""
+    if sqlstate := _get_sqlstate(error):
+        return texts.get(sqlstate)
+    driver_text = str(error.orig).lower() if isinstance(error, DBAPIError) else ""
+    return next((text for word, text in texts.items() if word in driver_text), None)
+
+
+def _get_sqlstate(error: Exception) -> str:
+    return getattr(error.orig, "sqlstate", None) or "" if isinstance(error, DBAPIError) else ""

@@ -1,6 +1,7 @@
 """Bringing a database's schema forwards and back (Alembic, driven from here; there is no alembic.ini).
 
-Rules: one transaction per run, on SQLite too, so a migration that fails changes nothing. The files in
+Rules: one transaction per run, on both databases, so a migration that fails changes nothing; two runs at once go one
+after the other. The files in
 `migrations/versions` are the truth; the models are compared with them by a test and by `kms db check`.
 """
 
@@ -15,19 +16,19 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
-from sqlalchemy.engine import make_url
 
-from kms.db.engine import build_engine
+from kms.db.engine import build_engine, parse_url
 from kms.db.faults import translate_faults
 from kms.db.models import Base
 from kms.errors import Code, KmsError
 
+ADVISORY_LOCK = 0x6B6D73  # "kms": the number, within one database, by which migrations wait for each other
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 
 
 def upgrade(url: str, revision: str = "head") -> None:
     """Bring the schema forwards. Makes the folder of a SQLite file. Raises `database.unavailable`."""
-    parsed = make_url(url)
+    parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     with _open_connection(url) as connection:
@@ -66,8 +67,13 @@ def _open_connection(url: str) -> Iterator[Connection]:
                 # Making a table anew drops the old one, which would count as deleting the rows that others refer to.
                 # The pragma does nothing inside a transaction, so it goes to the driver before BEGIN.
                 _get_driver_connection(connection).execute("PRAGMA foreign_keys = OFF")
+            else:
+                # What a run wrote that this one waited for must be seen.
+                connection.execution_options(isolation_level="READ COMMITTED")
             try:
                 with connection.begin():
+                    if not is_sqlite:
+                        _prepare_postgresql(connection)
                     yield connection
                     if is_sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
                         raise KmsError(Code.DATABASE_SCHEMA, "A migration would leave rows that refer to nothing.")
@@ -76,6 +82,14 @@ def _open_connection(url: str) -> Iterator[Connection]:
                     _get_driver_connection(connection).execute("PRAGMA foreign_keys = ON")
     finally:
         engine.dispose()
+
+
+def _prepare_postgresql(connection: Connection) -> None:
+    # Rewriting a large table takes its time. Waiting for a lock stays bounded (`lock_timeout`): everybody else would
+    # queue behind it.
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    # Two runs at once, from two nodes: the later one waits and then finds nothing to do.
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
 
 
 def _get_driver_connection(connection: Connection) -> Any:  # noqa: ANN401 - the driver's own connection

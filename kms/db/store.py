@@ -1,7 +1,9 @@
 """The store: transactions over one engine.
 
-Rules: open the store after fork; neither SQLite's nor PostgreSQL's connections survive one. A transaction that met
-`input.conflict` is over: leave the block (PostgreSQL refuses every later statement in it).
+Rules: a transaction sees the database as of one moment, and what it reads and saves nobody else changes in between:
+SQLite lets others wait, PostgreSQL refuses the later of two with `visit.conflict`, and its whole block may be tried
+again. Open the store after fork; neither SQLite's nor PostgreSQL's connections survive one. A transaction that met an
+error is over: leave the block (PostgreSQL refuses every later statement in it).
 """
 
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ from functools import cached_property
 
 from sqlalchemy import Connection, Engine, text
 
-from kms.db.engine import READ_ONLY, build_engine
+from kms.db.engine import READING, build_engine
 from kms.db.faults import UPGRADE_HINT, translate_faults
 from kms.db.queries import SqlQueries
 from kms.db.repositories.applications import SqlApplicationRepository
@@ -95,15 +97,16 @@ class SqlStore:
     def transaction(self) -> Iterator[SqlTransaction]:
         """Open a transaction: commit at the end of the block, roll back on an exception.
 
-        Raises `database.unavailable`, `database.schema`; `input.conflict` where a foreign key leads nowhere at commit.
+        Raises `database.unavailable`, `database.schema`; `input.conflict` where a foreign key leads nowhere at commit;
+        `visit.conflict` where another transaction changed the same rows meanwhile.
         """
         with translate_faults("change"), self._engine.begin() as connection:
             yield SqlTransaction(connection)
 
     @contextmanager
     def reading(self) -> Iterator[SqlTransaction]:
-        """Open a transaction that only reads: on SQLite it waits for no writer. Raises as `transaction`."""
-        reading = self._engine.execution_options(**{READ_ONLY: True})
+        """Open a transaction that only reads: it waits for no writer. Raises as `transaction`."""
+        reading = self._engine.execution_options(**READING)
         with translate_faults("reading"), reading.begin() as connection:
             yield SqlTransaction(connection)
 
@@ -118,7 +121,7 @@ class SqlStore:
 
     def find_revision(self) -> str | None:
         """Read the schema revision; None for a database without one. Raises `database.unavailable`."""
-        reading = self._engine.execution_options(**{READ_ONLY: True})
+        reading = self._engine.execution_options(**READING)
         try:
             with translate_faults("schema"), reading.begin() as connection:
                 row = connection.execute(text("SELECT version_num FROM alembic_version")).first()

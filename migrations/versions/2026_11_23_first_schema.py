@@ -1,7 +1,8 @@
 """First schema: cards, security domains, key sets and updates, visits, terminals, applications, masters, audit.
 
-`audit_events` and `visit_events` are append-only: triggers refuse UPDATE and DELETE (SQLite; who may open the file can
-drop a trigger, so this guards against mistakes, and the audit log's chain and signature against people).
+`audit_events` and `visit_events` are append-only: triggers refuse UPDATE and DELETE, and PostgreSQL's TRUNCATE (whoever
+owns the table or may write the file can drop a trigger, so this guards against mistakes, and the audit log's chain and
+signature against people).
 """
 
 import sqlalchemy as sa
@@ -477,12 +478,30 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("visit_id", "number", name=op.f("pk_visit_events")),
     )
     if op.get_bind().dialect.name == "sqlite":
-        for table in APPEND_ONLY:
-            for action in ("UPDATE", "DELETE"):
-                op.execute(
-                    f"CREATE TRIGGER tr_{table}_{action.lower()} BEFORE {action} ON {table} "
-                    f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-                )
+        _create_sqlite_triggers()
+    else:
+        _create_postgresql_triggers()
+
+
+def _create_sqlite_triggers() -> None:
+    for table in APPEND_ONLY:
+        for action in ("UPDATE", "DELETE"):
+            op.execute(
+                f"CREATE TRIGGER tr_{table}_{action.lower()} BEFORE {action} ON {table} "
+                f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+            )
+
+
+def _create_postgresql_triggers() -> None:
+    op.execute(
+        "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation'; END $$"
+    )
+    for table in APPEND_ONLY:
+        op.execute(
+            f"CREATE TRIGGER tr_{table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+        )
 
 
 def downgrade() -> None:
@@ -510,3 +529,5 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_audit_events_at"), "audit_events")
 
     op.drop_table("audit_events")
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION refuse_change()")

@@ -32,17 +32,18 @@ from tests.fakes.records import (
     build_visit,
     build_visit_event,
 )
-from tests.fakes.stores import build_database
+from tests.fakes.stores import DATABASES, open_database
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", *DATABASES])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
         return
-    real = open_store(build_database(tmp_path))
-    yield real
-    real.dispose()
+    with open_database(request.param, tmp_path) as url:
+        real = open_store(url)
+        yield real
+        real.dispose()
 
 
 def add_card(transaction: Transaction, number: int = 1) -> None:

@@ -18,7 +18,7 @@ role = "issuer"
 mode = "lab"
 
 [database]
-url = "sqlite:///kms.db"
+url = "{url}"
 
 [hsm]
 module = "/nowhere/libhsm.so"
@@ -54,7 +54,10 @@ ssd = 365
 
 @dataclass(frozen=True)
 class Installation:
+    """`url`: the database's, as the configuration names it."""
+
     folder: Path
+    url: str
 
     @property
     def config(self) -> Path:
@@ -65,14 +68,14 @@ class Installation:
         return CliRunner().invoke(cli, ["--config", str(self.config), *arguments])
 
     def open_store(self) -> SqlStore:
-        return open_store(f"sqlite:///{self.folder / 'kms.db'}")
+        return open_store(self.url)
 
 
-def build_installation(folder: Path, *, with_database: bool = True) -> Installation:
-    (folder / "issuer.toml").write_text(CONFIG.format(profiles=PROFILES), encoding="utf-8")
+def build_installation(folder: Path, url: str | None = None) -> Installation:
+    """An installation in `folder`. `url`: of its database; without one it gets a SQLite file with the newest schema."""
+    url = url or build_database(folder)
+    (folder / "issuer.toml").write_text(CONFIG.format(profiles=PROFILES, url=url), encoding="utf-8")
     pin = folder / "hsm.pin"
     pin.write_text("1234\n", encoding="utf-8")
     pin.chmod(0o600)
-    if with_database:
-        build_database(folder)
-    return Installation(folder)
+    return Installation(folder, url)

@@ -1,7 +1,8 @@
-"""The `kms` command on a database of its own, as an operator types it; the HSM is away all the while."""
+"""The `kms` command on a database of its own, of either kind, as an operator types it; the HSM is away."""
 
 import hashlib
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,16 +25,30 @@ from tests.fakes.records import (
     build_visit,
     build_visit_event,
 )
+from tests.fakes.stores import DATABASES, open_database
 from tests.unit.domain.test_card_file import GOOD, build_file, change
 
 IDENTITY = build_card().identity.hex()
 SSD_AID = build_domain(1).aid.hex()
 
 
-@pytest.fixture
-def installation(tmp_path: Path) -> Installation:
+@pytest.fixture(params=DATABASES)
+def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
     """A platform with a vendor master and one card with an ISD and an SSD."""
-    installation = build_installation(tmp_path)
+    with open_database(request.param, tmp_path) as url:
+        installation = build_installation(tmp_path, url)
+        fill(installation)
+        yield installation
+
+
+@pytest.fixture(params=DATABASES)
+def bare_installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
+    """A platform whose database has no schema yet."""
+    with open_database(request.param, tmp_path, empty=True) as url:
+        yield build_installation(tmp_path, url)
+
+
+def fill(installation: Installation) -> None:
     store = installation.open_store()
     with store.transaction() as transaction:
         transaction.master_keys.add(build_master(1, name="acme"))
@@ -42,7 +57,6 @@ def installation(tmp_path: Path) -> Installation:
         transaction.key_sets.add(build_key_set())
         transaction.terminals.add(build_terminal())
     store.dispose()
-    return installation
 
 
 def check_ok(result: Result) -> str:
@@ -212,8 +226,8 @@ class TestTerminals:
 
 
 class TestDatabase:
-    def test_from_nothing_to_the_newest_schema(self, tmp_path: Path) -> None:
-        installation = build_installation(tmp_path, with_database=False)
+    def test_from_nothing_to_the_newest_schema(self, bare_installation: Installation) -> None:
+        installation = bare_installation
         before = installation.run("cards", "list")
         assert before.exit_code == 1
         assert "[database.schema]" in before.stderr
@@ -239,7 +253,7 @@ class TestDatabase:
 
 class TestCommandLine:
     def test_a_configuration_that_is_not_there(self, tmp_path: Path) -> None:
-        result = Installation(tmp_path).run("cards", "list")
+        result = Installation(tmp_path, "").run("cards", "list")
         assert result.exit_code == 1
         assert "[config.invalid]" in result.stderr
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import case
+from sqlalchemy import case, update
 
 from kms.db.models import KeyUpdateRow, SecurityDomainRow
 from kms.db.repositories.base import SqlRepository
@@ -16,6 +16,14 @@ class SqlKeyUpdateRepository(SqlRepository[KeyUpdate]):
     noun = "key update"
     model = KeyUpdateRow
     value = KeyUpdate
+
+    def add(self, item: KeyUpdate) -> None:
+        """Insert. Raises `input.conflict`; `visit.conflict` where another adds one for the same security domain."""
+        # Who adds an update found none open. A new row collides with nothing, so two transactions at once would both
+        # add one (write skew, which REPEATABLE READ lets pass): the security domain's row makes them collide.
+        touch = update(SecurityDomainRow).where(SecurityDomainRow.id == item.security_domain_id)
+        self._write(touch.values(last_generation=SecurityDomainRow.last_generation))
+        super().add(item)
 
     def list_open_for_card(self, card_id: str) -> Sequence[KeyUpdate]:
         """PENDING and RUNNING updates of the card's security domains, the ISD's first, then by due time."""

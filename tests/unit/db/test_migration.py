@@ -70,7 +70,7 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(KmsError) as error:
         upgrade(f"sqlite:///{path}")
-    assert error.value.code is Code.DATABASE_UNAVAILABLE
+    assert error.value.code is Code.DATABASE_SCHEMA
     assert read_tables(path) == {"terminals"}
 
 

@@ -15,15 +15,22 @@ from tests.fakes.records import (
     build_update,
     build_visit,
 )
-from tests.fakes.stores import build_database
+from tests.fakes.stores import DATABASES, open_database
 
 ONE, TWO = build_card(1).identity, build_card(2).identity
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqlStore]:
+@pytest.fixture(params=DATABASES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlStore]:
     """Two cards: the first with an ISD, an SSD, three updates and a visit; the second bare but for its ISD."""
-    store = open_store(build_database(tmp_path))
+    with open_database(request.param, tmp_path) as url:
+        store = open_store(url)
+        fill(store)
+        yield store
+        store.dispose()
+
+
+def fill(store: SqlStore) -> None:
     with store.transaction() as transaction:
         transaction.cards.add_all([build_card(1), build_card(2)])
         transaction.security_domains.add_all([build_domain(1), build_isd(2), build_isd(3, card_id=build_card(2).id)])
@@ -38,8 +45,6 @@ def store(tmp_path: Path) -> Iterator[SqlStore]:
         )
         transaction.terminals.add(build_terminal())
         transaction.visits.add(build_visit(1, order="secret", program="secret"))
-    yield store
-    store.dispose()
 
 
 def test_cards_come_newest_first_with_their_numbers(store: SqlStore) -> None:

@@ -113,7 +113,7 @@ def build_issuer(
     """A platform with one enrolled card under the vendor's keys, one terminal and all masters."""
     clock, identifiers = TickingClock(), CountingIdentifiers()
     store = store or MemoryStore()
-    masters = {kind: _build_master(kind, clock) for kind in MasterKind}
+    masters = {kind: _build_master(kind, clock) for kind in MASTER_VALUES}
     vault = SoftwareVault({master.object_id: MASTER_VALUES[kind] for kind, master in masters.items()})
     profile = profile or CardProfile(name="default")
     challenges = itertools.count(1)

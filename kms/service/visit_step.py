@@ -155,11 +155,13 @@ class VisitStep:
                 self.record.save(replace(self.visit, mismatches=self.visit.mismatches + 1))
                 text = judge_mismatch(self.settling, self.terminal, self.visit, self.earlier)
                 return self._give_up(text, refused=False)
-            text = "the card did not show which keys are in force"
             if not found.present:
-                text = f"the card has no security domain {domain.aid.hex().upper()}, or does not let it be selected"
+                # What is not there holds no key in doubt; should it be there after all, what was sent may be found.
                 self.settling.settle(domain, in_force)
-            return self._give_up(self.visit.result or text, refused=bool(self.visit.result) or not found.present)
+                text = f"the card has no security domain {domain.aid.hex().upper()}, or does not let it be selected"
+                return self._give_up(text, refused=True)
+            text = "the card did not show which keys are in force"
+            return self._give_up(self.visit.result or text, refused=bool(self.visit.result))
         self.settling.settle(domain, in_force)
         kvns = ", ".join(f"{self.record.key_sets[label].kvn:02X}" for label in sorted(in_force)) or "none"
         self._note("reconciled", f"{domain.kind} {domain.aid.hex().upper()}: key versions in force: {kvns}")
@@ -185,9 +187,7 @@ class VisitStep:
         self._doubt_all()
         self._note("mismatch" if isinstance(outcome, Mismatch) else "broken", outcome.reason)
         refused = isinstance(outcome, Broken) and outcome.refused
-        if isinstance(outcome, Broken) and outcome.foreign and isinstance(program, CreateSsd):
-            # Nothing of ours is there: the next attempt must not take the SSD for one that this attempt made.
-            self.record.save(replace(self._domain(program.recipe.aid), state=DomainState.PLANNED))
+        if isinstance(outcome, Broken) and outcome.foreign:
             return self._give_up(outcome.reason, refused=True)
         if card_gone:
             return self._give_up("the card was taken away: present it again", refused=False)

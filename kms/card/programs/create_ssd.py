@@ -188,7 +188,8 @@ def _made(
         answered = check_answer(answers[2], INSTALL, INS[INSTALL], *([answers[2].sw] if answers[2] else []))
         channel.unwrap(answered)
     else:
-        raise _build_foreign(state, answers[2])
+        # SELECT did not find it, so it is locked or not selectable, and takes no keys; or somebody lied.
+        raise AnswerError(INSTALL, _say_foreign(state), answers[2].sw if answers[2] else None)
     if state.recipe.route == "put-key":
         program = replace_keys.ReplaceKeys(
             parameters=state.ssd_parameters,
@@ -213,15 +214,14 @@ def _check_absent(state: CreateSsd, answer: ResponseApdu | None) -> None:
     except KmsError:
         return  # not a security domain's answer; GET STATUS decides
     if found == state.recipe.aid:
-        raise _build_foreign(state, answer)
+        raise ForeignDomainError("SELECT SSD", _say_foreign(state), answer.sw)
 
 
-def _build_foreign(state: CreateSsd, answer: ResponseApdu | None) -> ForeignDomainError:
-    reason = (
+def _say_foreign(state: CreateSsd) -> str:
+    return (
         f"security domain {state.recipe.aid.hex().upper()} is on the card, but this platform did not make it:"
         " delete it from the card or choose another AID in the catalogue"
     )
-    return ForeignDomainError(INSTALL, reason, answer.sw if answer else None)
 
 
 def _key(state: CreateSsd, channel: SecureChannel, keys: KeyPort, host_challenge: bytes) -> Step:

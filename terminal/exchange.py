@@ -6,7 +6,7 @@ Rules: sans-I/O over `send`, which moves one TPDU or APDU and returns what came 
 
 from collections.abc import Callable
 
-from terminal.errors import TerminalCode, TerminalError
+from terminal.errors import TerminalCode, TerminalError, card_gone
 
 LONGEST_RESPONSE = 65536 + 2  # bytes; ISO/IEC 7816-3 section 12.1: 65536 data bytes at most
 _MORE_DATA = 0x61
@@ -16,7 +16,8 @@ _WRONG_LE = 0x6C
 def transmit_whole(send: Callable[[bytes], bytes], command: bytes, *, t0: bool) -> bytes:
     """Send a command APDU and return data of all parts, then the last status word.
 
-    Raises `card.protocol-violation` when the card answers less than a status word or never comes to an end.
+    Raises `card.gone` when no byte comes back, which is how some readers' drivers tell that the card left;
+    `card.protocol-violation` when the card answers half a status word or never comes to an end.
     """
     response = _check_response(send(_drop_le(command) if t0 else command))
     if response[-2] == _WRONG_LE and len(response) == 2:
@@ -48,6 +49,8 @@ def _with_le(command: bytes, le: int) -> bytes:
 
 
 def _check_response(response: bytes) -> bytes:
+    if not response:
+        raise card_gone()
     if len(response) < 2:
         raise _violation("answered without a status word")
     return response

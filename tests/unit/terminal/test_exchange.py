@@ -67,7 +67,7 @@ def test_t0_leaves_other_cases_alone(command: str) -> None:
     assert line.sent == [command]
 
 
-@pytest.mark.parametrize("answers", [("",), ("90",), ("6110", "61"), ("6105", "6105"), ("AA6105", "AA6101")])
+@pytest.mark.parametrize("answers", [("90",), ("6110", "61"), ("6105", "6105"), ("AA6105", "AA6101")])
 def test_a_card_that_never_finishes_is_named(answers: tuple[str, ...]) -> None:
     with pytest.raises(TerminalError) as caught:
         transmit_whole(Line(*answers), bytes.fromhex("80CA006600"), t0=False)
@@ -76,3 +76,10 @@ def test_a_card_that_never_finishes_is_named(answers: tuple[str, ...]) -> None:
 
 def test_a_second_wrong_le_is_the_answer() -> None:
     assert transmit_whole(Line("6C02"), bytes.fromhex("80CA006600"), t0=False) == bytes.fromhex("6C02")
+
+
+@pytest.mark.parametrize("answers", [("",), ("6110", "")])
+def test_no_answer_at_all_means_that_the_card_left(answers: tuple[str, ...]) -> None:
+    with pytest.raises(TerminalError) as caught:
+        transmit_whole(Line(*answers), bytes.fromhex("80CA006600"), t0=True)
+    assert caught.value.code is TerminalCode.CARD_GONE

@@ -7,19 +7,29 @@ from apiflask import APIFlask
 from flask import Flask, Response, request
 
 from kms.api.applications import build_applications
+from kms.api.certificates import CertificateSource, read_client_certificate
 from kms.api.health import build_health
 from kms.api.logs import log_requests
 from kms.api.openapi import describe_problems
+from kms.api.peer_callers import require_peer
+from kms.api.peers import build_peers
 from kms.api.problems import build_http_problem, build_problem, build_unexpected
 from kms.api.seram import build_seram
-from kms.api.services import ApiPlatform
+from kms.api.services import ApiPlatform, PeerAccess
 from kms.api.strict_json import MAX_BODY, StrictJsonProvider, check_media_type
-from kms.api.terminals import CertificateSource, read_peer_certificate, require_terminal
+from kms.api.terminals import require_terminal
 from kms.errors import KmsError
 
 
-def create_api(platform: ApiPlatform, certificate_source: CertificateSource = read_peer_certificate) -> Flask:
-    """Build the API over the platform's services. `certificate_source` is another only where no gunicorn is."""
+def create_api(
+    platform: ApiPlatform,
+    certificate_source: CertificateSource = read_client_certificate,
+    peer_access: PeerAccess | None = None,
+) -> Flask:
+    """Build the API over the platform's services. `certificate_source` is another only where no gunicorn is.
+
+    `peer_access`: None where no peer calls; its addresses are not there then.
+    """
     app = APIFlask("kms.api", title="Key-management server", version="1", docs_path=None, spec_path="/openapi.json")
     app.json = StrictJsonProvider(app)
     app.config.update(
@@ -33,7 +43,9 @@ def create_api(platform: ApiPlatform, certificate_source: CertificateSource = re
     )
     # Order matters: the log sees also what authentication refuses, and nobody unknown learns what we parse.
     log_requests(app)
-    require_terminal(app, platform.terminals, certificate_source)
+    require_terminal(app, platform.terminals, certificate_source, peer_access)
+    if peer_access:
+        require_peer(app, peer_access, certificate_source)
     app.before_request(lambda: check_media_type(request))
     app.after_request(_forbid_caching)
     app.register_error_handler(KmsError, build_problem)
@@ -41,6 +53,8 @@ def create_api(platform: ApiPlatform, certificate_source: CertificateSource = re
     app.error_processor(build_http_problem)
     for blueprint in (build_health(platform), build_applications(platform), build_seram(platform)):
         app.register_blueprint(blueprint)
+    if peer_access:
+        app.register_blueprint(build_peers(peer_access))
     describe_problems(app)
     return app
 

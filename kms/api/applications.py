@@ -3,13 +3,12 @@
 Rules: these addresses are ours, beside SERAM (DESIGN section 3); unknown fields are refused.
 """
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from apiflask import APIBlueprint
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
+from kms.api.messages import Aid, Identity, Message, Time, build_hex, build_time
 from kms.api.openapi import may_answer
 from kms.api.services import ApiPlatform
 from kms.api.terminals import get_terminal
@@ -17,11 +16,6 @@ from kms.domain.pending import PendingCard
 from kms.errors import Code
 
 MAX_LIMIT = 200
-
-Identity = Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2}){1,32}$", description="Card identity, 1-32 bytes in hex.")]
-Aid = Annotated[
-    str, Field(pattern=r"^([0-9A-Fa-f]{2}){5,16}$", description="Application identifier, 5-16 bytes in hex.")
-]
 
 _ALWAYS = (
     Code.TERMINAL_UNKNOWN,
@@ -31,24 +25,20 @@ _ALWAYS = (
 )
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
-
-
-class CardReference(_Message):
+class CardReference(Message):
     """A card, by its identity."""
 
     identity: Identity
 
 
-class ApplicationRequest(_Message):
+class ApplicationRequest(Message):
     """A card user's application for an application of the catalogue."""
 
     card: CardReference
     application: Aid
 
 
-class ApplicationAnswer(_Message):
+class ApplicationAnswer(Message):
     """What was recorded. `sessionId`: of the SERAM visit that brings the security domain up."""
 
     session_id: str
@@ -57,7 +47,7 @@ class ApplicationAnswer(_Message):
     state: str
 
 
-class PendingQuery(_Message):
+class PendingQuery(Message):
     """Which cards, and which page of them."""
 
     card: Identity | None = None
@@ -65,22 +55,22 @@ class PendingQuery(_Message):
     offset: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
 
-class PendingUpdate(_Message):
+class PendingUpdate(Message):
     """One open update. `aid`: of the security domain."""
 
     aid: Aid
     reason: str
-    due_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    due_at: Time
 
 
-class PendingCardAnswer(_Message):
+class PendingCardAnswer(Message):
     """A card and what waits for it."""
 
     identity: Identity
     pending: list[PendingUpdate]
 
 
-class PendingAnswer(_Message):
+class PendingAnswer(Message):
     """A page of cards. `next`: the offset of the next page, null on the last."""
 
     cards: list[PendingCardAnswer]
@@ -140,11 +130,7 @@ def build_applications(platform: ApiPlatform) -> APIBlueprint:
 
 def _build_card(card: PendingCard) -> PendingCardAnswer:
     updates = [
-        PendingUpdate(aid=item.aid.hex().upper(), reason=item.reason, due_at=_build_time(item.due_at))
+        PendingUpdate(aid=build_hex(item.aid), reason=item.reason, due_at=build_time(item.due_at))
         for item in card.items
     ]
-    return PendingCardAnswer(identity=card.identity.hex().upper(), pending=updates)
-
-
-def _build_time(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return PendingCardAnswer(identity=build_hex(card.identity), pending=updates)

@@ -1,6 +1,6 @@
 """Structured logs: one JSON object a line on standard error.
 
-Rules: a request is logged by method, route, status, time, terminal and reference; never its body, its address as sent,
+Rules: a request is logged by method, route, status, time, caller and reference; never its body, its address as sent,
 or a header. A sessionId opens a visit, so it shows as a hash. An unexpected error shows its type and where it
 happened, not its text: the text could hold anything.
 """
@@ -96,5 +96,6 @@ def _describe_request(response: Response) -> dict[str, object]:
         "status": response.status_code,
         "ms": round((time.monotonic() - g.started) * 1000, 1) if "started" in g else None,
         "terminal": terminal.name if terminal else None,
+        "peer": g.get("peer"),
         "session": hashlib.sha256(session_id.encode()).hexdigest()[:12] if session_id else None,
     }

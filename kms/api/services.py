@@ -1,6 +1,7 @@
 """What the API needs of the platform: the use cases it calls, and nothing of how they are built."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from kms.domain.orders import Order, Report
@@ -126,3 +127,11 @@ class ApiPlatform(Protocol):
     def vault(self) -> Checked:
         """The HSM."""
         ...
+
+
+@dataclass(frozen=True)
+class PeerAccess:
+    """The leased line's end here. `names`: platform names of the providers by SHA-256 of their TLS certificates."""
+
+    names: Mapping[bytes, str]
+    transfers: TransferService

@@ -8,7 +8,7 @@ import click
 from kms.cli.context import get_actor, get_platform, json_option
 from kms.cli.output import print_record, print_rows
 from kms.errors import KmsError
-from kms.pki import IssuedCertificate, init_pki, issue_terminal
+from kms.pki import IssuedCertificate, init_pki, issue_peer, issue_terminal
 
 _COLUMNS = ("name", "certificate", "key", "fingerprint", "expires_at")
 
@@ -22,6 +22,11 @@ _dir_option = click.option(
 )
 
 
+_hosts_option = click.option(
+    "--host", "hosts", multiple=True, default=("localhost", "127.0.0.1"), show_default=True, help="Server names."
+)
+
+
 @click.group("pki")
 def pki_group() -> None:
     """Development certificates. Production brings its own authority."""
@@ -29,9 +34,7 @@ def pki_group() -> None:
 
 @pki_group.command("init")
 @_dir_option
-@click.option(
-    "--host", "hosts", multiple=True, default=("localhost", "127.0.0.1"), show_default=True, help="Server names."
-)
+@_hosts_option
 @json_option
 def init_command(folder: Path, hosts: tuple[str, ...], as_json: bool) -> None:
     """Make a development authority and a server certificate."""
@@ -56,6 +59,18 @@ def terminal_command(ctx: click.Context, name: str, folder: Path, enrol: bool, a
             issued.remove()
             raise
     title = "Made and enrolled" if enrol else "Made; it is served once its fingerprint is enrolled"
+    print_record(_build_row(issued), as_json=as_json, title=title)
+
+
+@pki_group.command("peer")
+@click.argument("name")
+@_dir_option
+@_hosts_option
+@json_option
+def peer_command(name: str, folder: Path, hosts: tuple[str, ...], as_json: bool) -> None:
+    """Make a certificate for the peer platform NAME, client and server alike, and print its fingerprint."""
+    issued = issue_peer(folder, name, hosts, datetime.now(UTC))
+    title = "Made; it is served once its fingerprint stands in [[peers]]"
     print_record(_build_row(issued), as_json=as_json, title=title)
 
 

@@ -4,12 +4,12 @@ Rules: a peer is known by the SHA-256 fingerprint of its TLS certificate, given 
 file, which is read when the fingerprint is needed. Rules that join fields stand in `kms.config.peer_checks`.
 """
 
-import hashlib
-import ssl
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -72,11 +72,11 @@ def read_fingerprint(peer: PeerConfig) -> bytes:
     if peer.certificate is None:
         raise _error(peer, "Give exactly one of certificate_fingerprint and certificate")
     try:
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(peer.certificate.read_text(encoding="ascii").strip())).digest()
+        return x509.load_pem_x509_certificate(peer.certificate.read_bytes()).fingerprint(hashes.SHA256())
     except OSError as error:
         raise _error(peer, f"{peer.certificate} cannot be read: {error.strerror}") from error
     except ValueError:
-        raise _error(peer, f"{peer.certificate} is not one certificate in PEM") from None
+        raise _error(peer, f"{peer.certificate} holds no certificate in PEM") from None
 
 
 def _error(peer: PeerConfig, what: str) -> KmsError:

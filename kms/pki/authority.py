@@ -1,6 +1,6 @@
 """The development authority's folder: what it holds and how files get there.
 
-Rules: `ca`, `server` and terminal names, each as NAME.pem and NAME.key. A file is created, never replaced; a step that
+Rules: `ca`, `server`, terminals' and peers' names, each as NAME.pem and NAME.key. A file is created, never replaced; a step that
 fails half way takes its own files away again.
 """
 
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kms.errors import Code, KmsError
-from kms.pki.certificates import Issuer, build_ca, build_server, build_terminal
+from kms.pki.certificates import Issuer, build_ca, build_peer, build_server, build_terminal
 
 CA = "ca"
 SERVER = "server"
@@ -25,7 +25,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
 @dataclass(frozen=True)
 class IssuedCertificate:
-    """A certificate that was made. `fingerprint`: SHA-256 of its DER, 32 bytes, by which terminals are enrolled."""
+    """A certificate that was made. `fingerprint`: SHA-256 of its DER, 32 bytes, by which terminals are enrolled and peers pinned."""
 
     name: str
     certificate_file: Path
@@ -52,15 +52,27 @@ def init_pki(folder: Path, hosts: tuple[str, ...], now: datetime) -> tuple[Issue
 
 def issue_terminal(folder: Path, name: str, now: datetime) -> IssuedCertificate:
     """Make a client certificate. Raises `input.invalid`, `input.conflict`, `input.not-found` (no authority yet)."""
-    if not _NAME.fullmatch(name) or name in {CA, SERVER}:
-        raise KmsError(
-            Code.INPUT_INVALID,
-            "A terminal's name has 1-63 lower-case letters, digits and hyphens, and is neither ca nor server",
-        )
+    _check_name(name)
     _check_free(folder, (name,))
     issuer = _load_issuer(folder)
     key = ec.generate_private_key(ec.SECP256R1())
     return _write(folder, name, build_terminal(issuer, key.public_key(), name, now), key)
+
+
+def issue_peer(folder: Path, name: str, hosts: tuple[str, ...], now: datetime) -> IssuedCertificate:
+    """Make a certificate for a peer platform, client and server alike. Raises as `issue_terminal` does."""
+    _check_name(name)
+    _check_free(folder, (name,))
+    issuer = _load_issuer(folder)
+    key = ec.generate_private_key(ec.SECP256R1())
+    return _write(folder, name, build_peer(issuer, key.public_key(), name, hosts, now), key)
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name) or name in {CA, SERVER}:
+        raise KmsError(
+            Code.INPUT_INVALID, "A name has 1-63 lower-case letters, digits and hyphens, and is neither ca nor server"
+        )
 
 
 def _load_issuer(folder: Path) -> Issuer:

@@ -51,8 +51,19 @@ def build_terminal(issuer: Issuer, public_key: ec.EllipticCurvePublicKey, name: 
     return builder.sign(issuer.private_key, hashes.SHA256())
 
 
+def build_peer(
+    issuer: Issuer, public_key: ec.EllipticCurvePublicKey, name: str, hosts: tuple[str, ...], now: datetime
+) -> x509.Certificate:
+    """Build a peer platform's TLS certificate: client where it calls us, server where its own listener shows it."""
+    builder = _start_leaf(
+        issuer, name, public_key, now, ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
+    )
+    names = x509.SubjectAlternativeName([_build_host(host) for host in hosts])
+    return builder.add_extension(names, critical=False).sign(issuer.private_key, hashes.SHA256())
+
+
 def _start_leaf(
-    issuer: Issuer, name: str, public_key: ec.EllipticCurvePublicKey, now: datetime, purpose: x509.ObjectIdentifier
+    issuer: Issuer, name: str, public_key: ec.EllipticCurvePublicKey, now: datetime, *purposes: x509.ObjectIdentifier
 ) -> x509.CertificateBuilder:
     builder = _start(_build_name(name), issuer.certificate.subject, public_key, now, LEAF_LIFE)
     authority = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
@@ -60,7 +71,7 @@ def _start_leaf(
         builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(sign_certificates=False), critical=True)
         # RFC 5280 section 4.2.1.12: TLS libraries refuse a certificate used for the other side's purpose.
-        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority), critical=False)
     )
 

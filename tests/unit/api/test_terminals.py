@@ -3,19 +3,13 @@ import hashlib
 import pytest
 
 from kms.api import create_api
-from kms.api.terminals import get_terminal, read_peer_certificate
+from kms.api.terminals import get_terminal
 from kms.domain.visits import TerminalState
 from kms.errors import Code, KmsError
 from tests.fakes.api_platform import CERTIFICATE, FakePlatform
 from tests.unit.api.conftest import read_body
 
 ADDRESSES = ("/api/v1/pending", "/gp/seram/handshake", "/nowhere")
-
-
-class _TlsSocket:
-    def getpeercert(self, *, binary_form: bool) -> bytes:
-        assert binary_form
-        return CERTIFICATE
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -32,12 +26,6 @@ def test_a_terminal_that_lost_its_enrolment_is_refused(state: TerminalState) -> 
     platform.terminals.known[hashlib.sha256(CERTIFICATE).digest()] = state
     answer = create_api(platform, lambda _environ: CERTIFICATE).test_client().get("/api/v1/pending")
     assert (answer.status_code, read_body(answer)["code"]) == (403, "terminal.refused")
-
-
-def test_the_certificate_is_the_connection_s_and_no_header_s() -> None:
-    assert read_peer_certificate({"gunicorn.socket": _TlsSocket()}) == CERTIFICATE
-    assert read_peer_certificate({"gunicorn.socket": object()}) is None
-    assert read_peer_certificate({"HTTP_X_SSL_CLIENT_CERT": "abc"}) is None
 
 
 def test_an_open_address_has_no_terminal() -> None:

@@ -12,6 +12,7 @@ whole row may be read, changed and saved in one transaction. Every wait has an e
 import sqlite3
 from typing import Any
 
+from psycopg.pq import TransactionStatus
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -116,7 +117,7 @@ def _build_postgresql(url: URL) -> Engine:
     theirs = url.query.get("options", "")
     settings = {name: value for name, value in CONNECTION_SETTINGS.items() if name not in url.query}
     settings["options"] = " ".join([ours, theirs] if isinstance(theirs, str) else [ours, *theirs]).strip()
-    return create_engine(
+    engine = create_engine(
         url.difference_update_query(["options"]),
         connect_args=settings,
         isolation_level="REPEATABLE READ",
@@ -127,3 +128,13 @@ def _build_postgresql(url: URL) -> Engine:
         use_native_hstore=False,  # spares a look for a type that no table has
         hide_parameters=True,
     )
+    event.listen(engine, "commit", _check_unbroken)
+    return engine
+
+
+def _check_unbroken(connection: Connection) -> None:
+    # After a refused statement PostgreSQL answers COMMIT by rolling back, without an error. Whoever caught the error
+    # inside the block would believe to have written what is gone.
+    driver_connection = connection.connection.driver_connection
+    if driver_connection is not None and driver_connection.info.transaction_status is TransactionStatus.INERROR:
+        raise RuntimeError("a transaction that met an error was left as if it had not; nothing of it is stored")

@@ -44,7 +44,7 @@ SCHEMA_FAULTS = {
 
 _LOCKED = "it is locked by a long transaction; try again"
 _FORBIDDEN = "its user lacks a right; see the roles in docs/operations.md"
-_STANDBY = "it takes no changes; is it a standby"
+_STANDBY = "it takes no changes, as a standby does"
 CAUSES = {
     "database is locked": _LOCKED,
     "55P03": _LOCKED,  # lock_not_available: lock_timeout

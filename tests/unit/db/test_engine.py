@@ -2,11 +2,21 @@ from pathlib import Path
 
 import pytest
 
-from kms.db.engine import READ_ONLY, build_engine
+from kms.db.engine import READ_ONLY, build_engine, parse_url
 from kms.errors import Code, KmsError
 
 
-@pytest.mark.parametrize("url", ["", "kms.db", "mysql://host/kms", "oracle://host", "postgresql+nodriver://host/kms"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "kms.db",
+        "mysql://host/kms",
+        "postgresql+psycopg2://host/kms",
+        "postgresql+nodriver://host/kms",
+        "sqlite+x://",
+    ],
+)
 def test_what_is_no_usable_address_is_refused(url: str) -> None:
     with pytest.raises(KmsError) as error:
         build_engine(url)
@@ -17,6 +27,17 @@ def test_a_password_in_the_address_is_not_told() -> None:
     with pytest.raises(KmsError) as error:
         build_engine("mysql://kms:opensesame@host/kms")
     assert "opensesame" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["postgresql", "postgresql+psycopg"])
+def test_postgresql_is_psycopg_however_it_is_named(name: str) -> None:
+    url = parse_url(f"{name}://kms:opensesame@host:5433/kms?sslmode=verify-full")
+    assert url.render_as_string(hide_password=False) == (
+        "postgresql+psycopg://kms:opensesame@host:5433/kms?sslmode=verify-full"
+    )
+    engine = build_engine(f"{name}://kms@host/kms")
+    assert engine.driver == "psycopg"
+    engine.dispose()
 
 
 def test_sqlite_is_told_to_be_durable_and_to_check_references(tmp_path: Path) -> None:

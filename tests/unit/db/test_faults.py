@@ -1,7 +1,7 @@
 import sqlite3
 
 import pytest
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, InternalError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from kms.db.faults import translate_faults
@@ -34,6 +34,18 @@ class PostgresError(Exception):
         (ProgrammingError("", {}, PostgresError("syntax", "42601")), Code.DATABASE_UNAVAILABLE, "does not answer"),
         (OperationalError("", {}, sqlite3.OperationalError("database is locked")), Code.DATABASE_UNAVAILABLE, "locked"),
         (OperationalError("", {}, sqlite3.OperationalError("disk I/O error")), Code.DATABASE_UNAVAILABLE, "disk"),
+        (IntegrityError("", {}, PostgresError("doppelter Wert", "23505")), Code.CONFLICT, "unique"),
+        (IntegrityError("", {}, PostgresError("kein Verweis", "23503")), Code.CONFLICT, "refers"),
+        (IntegrityError("", {}, PostgresError("audit_events is append-only", "23001")), Code.CONFLICT, "append-only"),
+        (IntegrityError("", {}, PostgresError("a check on unique_x", "23514")), Code.CONFLICT, "rule"),
+        (DataError("", {}, PostgresError("too long", "22001")), Code.INPUT_INVALID, "too long"),
+        (OperationalError("", {}, PostgresError("serialize", "40001")), Code.VISIT_CONFLICT, "try again"),
+        (OperationalError("", {}, PostgresError("deadlock", "40P01")), Code.VISIT_CONFLICT, "try again"),
+        (OperationalError("", {}, PostgresError("lock", "55P03")), Code.DATABASE_UNAVAILABLE, "locked"),
+        (OperationalError("", {}, PostgresError("cancelled", "57014")), Code.DATABASE_UNAVAILABLE, "locked"),
+        (ProgrammingError("", {}, PostgresError("denied", "42501")), Code.DATABASE_UNAVAILABLE, "lacks a right"),
+        (InternalError("", {}, PostgresError("read only", "25006")), Code.DATABASE_UNAVAILABLE, "standby"),
+        (ProgrammingError("", {}, PostgresError("exists", "42P07")), Code.DATABASE_SCHEMA, "did not make"),
         (InterfaceError("", {}, Exception("gone")), Code.DATABASE_UNAVAILABLE, "does not answer"),
         (PoolTimeoutError("no connection left"), Code.DATABASE_UNAVAILABLE, "does not answer"),
     ],

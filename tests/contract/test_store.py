@@ -103,6 +103,26 @@ class TestTransactions:
         with filled.transaction() as transaction:
             assert transaction.terminals.find(build_terminal(2).id) is None
 
+    def test_what_two_read_change_and_save_at_once_loses_nothing(self, filled: Store) -> None:
+        def write_lines() -> None:
+            written = 0
+            while written < 5:
+                try:
+                    with filled.transaction() as transaction:
+                        before = transaction.terminals.get(build_terminal().id)
+                        transaction.terminals.save(replace(before, reason=before.reason + "."))
+                    written += 1
+                except KmsError as error:
+                    assert error.code is Code.VISIT_CONFLICT  # noqa: PT017 - any other ends the thread, and lines miss
+
+        workers = [threading.Thread(target=write_lines) for _ in range(2)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        with filled.transaction() as transaction:
+            assert transaction.terminals.get(build_terminal().id).reason == "." * 10
+
     def test_check_passes(self, store: Store) -> None:
         store.check()
 

@@ -1,5 +1,4 @@
-"""Development certificates: an authority, a server certificate, client certificates for terminals
-and peers.
+"""Development certificates: an authority, and certificates for servers, terminals and peers.
 
 Rules: production brings its own authority; what is made here carries a mark by which production mode refuses it. Keys
 are EC P-256, key files have mode 0600, and nothing that exists is ever overwritten.

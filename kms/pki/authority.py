@@ -1,7 +1,7 @@
 """The development authority's folder: what it holds and how files get there.
 
-Rules: `ca`, `server`, terminals' and peers' names, each as NAME.pem and NAME.key. A file is created, never replaced; a step that
-fails half way takes its own files away again.
+Rules: `ca`, `server`, terminals' and peers' names, each as NAME.pem and NAME.key. A file is created, never replaced; a
+step that fails half way takes its own files away again.
 """
 
 import os
@@ -25,7 +25,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
 @dataclass(frozen=True)
 class IssuedCertificate:
-    """A certificate that was made. `fingerprint`: SHA-256 of its DER, 32 bytes, by which terminals are enrolled and peers pinned."""
+    """A certificate that was made. `fingerprint`: SHA-256 of its DER, by which terminals are enrolled, peers pinned."""
 
     name: str
     certificate_file: Path

@@ -1,0 +1,366 @@
+"""A site for the functional tests: platform, server, terminals and cards, all real, in one folder.
+
+Rules: whatever changes something goes through the front door: `kms`, `kms-terminal`, TLS, PC/SC. `kms` is run in this
+process unless a test is about the process: starting Python takes ten times as long as the command.
+"""
+
+import itertools
+import json
+import os
+import secrets
+import signal
+import socket
+import sqlite3
+import subprocess
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from click.testing import CliRunner, Result
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
+
+from demo.installation import BIN, VENDOR, Installation, VendorMaster, make_vendor_master
+from kms.cli import cli
+from terminal.client import ServerClient, open_http
+from terminal.config import TerminalConfig, load_config
+from terminal.journal import Journal
+from terminal.relay import Relay, VisitSummary
+from terminal.virtual_card import VirtualCard
+from terminal.virtual_card.diversification import Diversification, derive_card_keys
+from terminal.virtual_card.model import CardState, KeySet
+from terminal.virtual_card.personality import DEFAULT_IIN, DEFAULT_ISD_AID, Personality, build_factory_state
+from terminal.virtual_card.transmission import TransmissionProtocol
+from terminal.visits import serve_card
+from tests.functional.channel_prober import ChannelProber, Tried
+
+READER, READER_PORT = "Virtual PCD 00 01", 35964
+ISD_AID = DEFAULT_ISD_AID.hex().upper()
+TRANSIT, TRANSIT_SSD = "A000000951000101", "A0000009510001"
+LOYALTY, LOYALTY_SSD = "A000000951000201", "A0000009510002"
+START_SECONDS = 60
+_NUMBERS = itertools.count(1)
+
+
+@dataclass
+class Delivered:
+    """A card of the test's, as its manufacturer delivered it, and the row that enrols it."""
+
+    card: VirtualCard
+    row: str
+    commits: list[CardState]
+
+    @property
+    def identity(self) -> bytes:
+        return self.card.state.iin + self.card.state.cin
+
+    @property
+    def name(self) -> str:
+        """The identity as the command line takes it."""
+        return self.identity.hex().upper()
+
+    def key_sets(self, aid: str) -> tuple[KeySet, ...]:
+        domain = self.card.state.find_domain(bytes.fromhex(aid))
+        return domain.key_sets if domain else ()
+
+    def kvns(self, aid: str) -> list[int]:
+        return [key_set.kvn for key_set in self.key_sets(aid)]
+
+    def kcvs(self, aid: str) -> dict[int, list[str]]:
+        """Check values of the keys that the card really holds, by key version."""
+        return {item.kvn: [build_kcv(key.value) for key in item.keys] for item in self.key_sets(aid)}
+
+    def all_keys(self) -> set[bytes]:
+        """Every key that the card ever held."""
+        return {
+            key.value
+            for state in self.commits
+            for domain in state.domains
+            for key_set in domain.key_sets
+            for key in key_set.keys
+        }
+
+
+def build_kcv(key: bytes) -> str:
+    encryptor = Cipher(TripleDES(key + key[: 24 - len(key)]), modes.ECB()).encryptor()  # noqa: S305 - a check value is one block
+    return encryptor.update(bytes(8))[:3].hex().upper()
+
+
+@dataclass
+class Counted:
+    """A card that counts its commands. `names`: their instruction bytes in hex."""
+
+    card: VirtualCard
+    names: list[str] = field(default_factory=list)
+
+    def transmit(self, command: bytes) -> bytes:
+        self.names.append(f"{command[1]:02X}")
+        return self.card.transmit(command)
+
+    def reset(self) -> None:
+        self.card.reset()
+
+
+@dataclass
+class Server:
+    """`kms serve`. `log`: what it writes on standard error; `token`: SoftHSM2's file of the token's own data.
+
+    SoftHSM2 writes that file anew at each login, and a process killed in that moment leaves it empty: the token is gone
+    and must come back from its backup. That is no part of what is tested here, so a kill restores it.
+    """
+
+    config: Path
+    log: Path
+    token: Path
+    backup: bytes
+    process: subprocess.Popen[str] | None = None
+
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def start(self) -> None:
+        if self.runs:
+            return
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                [BIN / "kms", "--config", self.config, "serve"],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        assert line.startswith("ready"), self.log.read_text()[-3000:]
+
+    def kill(self) -> None:
+        """SIGKILL to the master and all workers at once, as when power fails."""
+        assert self.process
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self._reap()
+        if not self.token.read_bytes():
+            self.token.write_bytes(self.backup)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self._reap()
+
+    def _reap(self) -> None:
+        assert self.process
+        assert self.process.stdout
+        self.process.wait(START_SECONDS)
+        self.process.stdout.close()
+        self.process = None
+
+
+@dataclass
+class Site:
+    """The site. `said`: all that its commands printed."""
+
+    installation: Installation
+    master: VendorMaster
+    server: Server
+    prober: ChannelProber
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        return self.installation.folder
+
+    def run(self, *arguments: str) -> Result:
+        """Run `kms ARGUMENTS` in this process."""
+        result = CliRunner().invoke(cli, ["--config", str(self.installation.platform_config), *arguments])
+        self.said.append(result.output)
+        return result
+
+    def kms(self, *arguments: str) -> Any:  # noqa: ANN401 - JSON
+        """Run `kms ARGUMENTS --json` and read what it prints."""
+        result = self.run(*arguments, "--json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    def terminal(self, *arguments: str, name: str = "terminal-1") -> subprocess.CompletedProcess[str]:
+        """Run `kms-terminal ARGUMENTS` as a process."""
+        command = [str(BIN / "kms-terminal"), "--config", str(self.terminal_config(name)), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        self.said += [done.stdout, done.stderr]
+        return done
+
+    def terminal_config(self, name: str) -> Path:
+        """The configuration of a terminal; each has a journal of its own."""
+        path = self.folder / f"{name}.toml"
+        if not path.exists():
+            base = self.installation.terminal_config.read_text()
+            path.write_text(base.replace("terminal-1", name))
+        return path
+
+    def load_terminal(self, name: str) -> TerminalConfig:
+        """The same, read."""
+        return load_config(self.terminal_config(name))
+
+    def add_terminal(self, name: str, *, enrol: bool = True) -> str:
+        options = ("--enrol",) if enrol else ()
+        result = self.run("pki", "terminal", name, "--dir", str(self.folder / "pki"), *options)
+        assert result.exit_code == 0, result.output
+        return name
+
+    def deliver(
+        self,
+        *,
+        scp_i: int = 0x55,
+        kvn: int = 0x01,
+        diversification: Diversification = Diversification.NONE,
+        profile: str = "default",
+        protocol: TransmissionProtocol = TransmissionProtocol.T1,
+        personality: Personality | None = None,
+        master: bytes | None = None,
+    ) -> Delivered:
+        """Make a card under the vendor's master (or another) that nobody has enrolled yet."""
+        number = next(_NUMBERS)
+        kdd = secrets.token_bytes(10)
+        state = build_factory_state(
+            derive_card_keys(master or self.master.value, kdd, diversification),
+            kvn=kvn,
+            scp_i=scp_i,
+            kdd=kdd,
+            cin=number.to_bytes(4, "big") + secrets.token_bytes(4),
+        )
+        commits = [state]
+        card = VirtualCard(state, personality, protocol=protocol, on_commit=commits.append)
+        scheme = "emv-cps-1.1" if diversification is Diversification.EMV else str(diversification)
+        identity = (DEFAULT_IIN + state.cin).hex().upper()
+        fields = (identity, kdd.hex(), ISD_AID, f"{kvn:02X}", "02", f"{scp_i:02X}", VENDOR, scheme, profile)
+        return Delivered(card, ",".join(fields), commits)
+
+    def enrol(self, *delivered: Delivered) -> None:
+        """Enrol cards from a manufacturer's file."""
+        path = self.folder / f"cards-{next(_NUMBERS)}.csv"
+        header = "identity,kdd,isd_aid,isd_kvn,scp,scp_i,vendor_master,diversification,profile"
+        path.write_text("\n".join((header, *(item.row for item in delivered))) + "\n")
+        self.kms("cards", "import", str(path))
+
+    def issue(self, **how: Any) -> Delivered:  # noqa: ANN401 - those of `deliver`
+        """Deliver a card and enrol it."""
+        delivered = self.deliver(**how)
+        self.enrol(delivered)
+        return delivered
+
+    def keyed(self, **how: Any) -> Delivered:  # noqa: ANN401 - those of `deliver`
+        """Issue a card whose ISD and transit SSD hold the platform's keys."""
+        delivered = self.issue(**how)
+        self.apply(delivered)
+        assert self.last_visit(delivered)["result"] == "done"
+        return delivered
+
+    @contextmanager
+    def relay(
+        self,
+        terminal: str = "terminal-1",
+        http: Callable[[httpx.Client], httpx.Client] = lambda client: client,
+        on_retry: Callable[[str, float], None] = lambda problem, pause: None,  # noqa: ARG005 - nobody listens
+        reconnect: float = 20.0,
+    ) -> Iterator[Relay]:
+        """The terminal's relay in this process, over real TLS. `http`: changes its connection."""
+        config = self.load_terminal(terminal)
+        with Journal(config.journal_directory) as journal:
+            client = ServerClient(http(open_http(config)), reconnect, on_retry)
+            with client as server:
+                yield Relay(server, journal)
+
+    def visit(self, delivered: Delivered, card: Any = None, terminal: str = "terminal-1") -> VisitSummary | None:  # noqa: ANN401 - any card
+        """One visit of the card, as `kms-terminal once` does it."""
+        with self.relay(terminal) as relay:
+            return serve_card(relay, power(card or delivered.card), delivered.identity).visit
+
+    def apply(self, delivered: Delivered, application: str = TRANSIT, card: Any = None) -> VisitSummary | None:  # noqa: ANN401 - any card
+        """The card's user applies, and the visit that follows, as `kms-terminal apply` does it."""
+        with self.relay() as relay:
+            client = relay.transport
+            assert isinstance(client, ServerClient)
+
+            def open_session() -> str:
+                return client.apply(delivered.identity, bytes.fromhex(application)).session_id
+
+            return serve_card(relay, power(card or delivered.card), delivered.identity, open_session).visit
+
+    def force(self, delivered: Delivered, aid: str = TRANSIT_SSD) -> None:
+        self.kms("updates", "force", "--card", delivered.name, "--aid", aid)
+
+    def last_visit(self, delivered: Delivered) -> dict[str, Any]:
+        """The newest visit of the card, with its journal."""
+        newest: dict[str, Any] = self.kms("visits", "list", "--card", delivered.name, "--limit", "1")[0]
+        shown: dict[str, Any] = self.kms("visits", "show", newest["id"])
+        return shown
+
+    def key_sets(self, delivered: Delivered, aid: str) -> list[dict[str, Any]]:
+        """The key sets that are on record, none before the security domain is."""
+        result = self.run("ssds", "show", delivered.name, aid, "--json")
+        found: list[dict[str, Any]] = json.loads(result.stdout)["key_sets"] if result.exit_code == 0 else []
+        return found
+
+    def try_channels(self, delivered: Delivered) -> list[Tried]:
+        """Try every key set on record, on a copy of the card: what is tried leaves no trace on the card itself."""
+        return self.prober.try_all(delivered.identity, VirtualCard(delivered.card.state))
+
+    def check_agreement(self, delivered: Delivered) -> None:
+        """Card and platform agree: versions, check values, and which key sets still open a channel."""
+        for domain in delivered.card.state.domains:
+            aid = domain.aid.hex().upper()
+            recorded = {item["kvn"]: item for item in self.key_sets(delivered, aid) if item["state"] == "ACTIVE"}
+            assert sorted(recorded) == sorted(delivered.kvns(aid))
+            for kvn, kcvs in delivered.kcvs(aid).items():
+                # The vendor's own sets have none on record: they are known by their master alone.
+                assert recorded[kvn]["kcvs"] == (kcvs if recorded[kvn]["purpose"] else [])
+                assert recorded[kvn]["kcv_method"] == "3des-ecb-zero"
+        wrong = [tried for tried in self.try_channels(delivered) if tried.opened != tried.current]
+        assert not wrong
+
+    def database(self) -> Path:
+        config = tomllib.loads(self.installation.platform_config.read_text())
+        url: str = config["database"]["url"]
+        return Path(url.removeprefix("sqlite:///"))
+
+    def dump(self, *tables: str) -> dict[str, list[tuple[object, ...]]]:
+        """The rows of some tables, all of them without any: what is compared before and after a refusal."""
+        with closing(sqlite3.connect(f"file:{self.database()}?mode=ro", uri=True)) as connection:
+            every = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            return {
+                name: sorted(connection.execute(f"SELECT * FROM {name}"), key=repr)  # noqa: S608 - names of this schema
+                for name in tables or every
+            }
+
+
+def power(card: Any) -> Any:  # noqa: ANN401 - any card
+    """Put a card in: it is reset."""
+    card.reset()
+    return card
+
+
+def find_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def open_site(folder: Path) -> Iterator[Site]:
+    """Build the site and serve it."""
+    installation = Installation(folder, find_free_port(), READER)
+    master = make_vendor_master()
+    installation.prepare(master)
+    (token,) = folder.glob("softhsm/tokens/*/token.object")
+    server = Server(installation.platform_config, folder / "server.log", token, token.read_bytes())
+    server.start()
+    prober = ChannelProber(installation.platform_config)
+    try:
+        yield Site(installation, master, server, prober)
+    finally:
+        prober.close()
+        server.stop()

@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, cached_property
 from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
@@ -109,19 +109,25 @@ class Cluster:
         try:
             yield name
         finally:
-            if self.execute(SHAPE, name) == self.execute(SHAPE, TEMPLATE):
-                self._empty(name)
+            if self._empty(name):
                 self._emptied.append(name)
             else:
                 self.drop_database(name)
 
-    def _empty(self, name: str) -> None:
+    @cached_property
+    def _shape(self) -> list[tuple[object, ...]]:
+        return self.execute(SHAPE, TEMPLATE)
+
+    def _empty(self, name: str) -> bool:
+        """Delete all rows; False, and nothing is done, where a test has changed the schema."""
         with self._connect(name) as connection:
+            if connection.execute(SHAPE).fetchall() != self._shape:
+                return False
             # Without triggers: of those are the foreign keys and the rule of append-only tables.
-            connection.execute("SET session_replication_role = replica")
-            connection.execute("SET lock_timeout = '5s'")
-            for (table,) in connection.execute(TABLES).fetchall():
-                connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(str(table))))
+            connection.execute("SET session_replication_role = replica; SET lock_timeout = '5s'")
+            tables = [sql.Identifier(str(table)) for (table,) in connection.execute(TABLES).fetchall()]
+            connection.execute(sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(table) for table in tables))
+            return True
 
     def _connect(self, database: str) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(host=str(self.folder), user="postgres", dbname=database, autocommit=True)

@@ -156,8 +156,6 @@ class VisitStep:
                 text = judge_mismatch(self.settling, self.terminal, self.visit, self.earlier)
                 return self._give_up(text, refused=False)
             if not found.present:
-                # What is not there holds no key in doubt; should it be there after all, what was sent may be found.
-                self.settling.settle(domain, in_force)
                 text = f"the card has no security domain {domain.aid.hex().upper()}, or does not let it be selected"
                 return self._give_up(text, refused=True)
             text = "the card did not show which keys are in force"
@@ -314,7 +312,12 @@ class VisitStep:
             return None
 
     def _next_update(self) -> KeyUpdate | None:
-        return next((item for item in self.record.updates.values() if item.state in OPEN_STATES), None)
+        """The update to work on: the visit's own to its end, then those tried least, as the record orders them.
+
+        So one that no visit can finish keeps no other from being done.
+        """
+        open_updates = [item for item in self.record.updates.values() if item.state in OPEN_STATES]
+        return min(open_updates, key=lambda item: (item.id != self.visit.update_id, item.attempts), default=None)
 
     def _update(self) -> KeyUpdate | None:
         return self.record.updates.get(self.visit.update_id or "")

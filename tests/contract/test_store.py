@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from kms.card.keys import DerivationPurpose
-from kms.db.store import open_store
 from kms.domain.cards import CardState
 from kms.domain.keys import KeyState, MasterKind
 from kms.domain.updates import UpdateState
@@ -32,7 +31,7 @@ from tests.fakes.records import (
     build_visit,
     build_visit_event,
 )
-from tests.fakes.stores import DATABASES, open_database
+from tests.fakes.stores import DATABASES, open_store_on
 
 
 @pytest.fixture(params=["memory", *DATABASES])
@@ -40,10 +39,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
         return
-    with open_database(request.param, tmp_path) as url:
-        real = open_store(url)
+    with open_store_on(request.param, tmp_path) as real:
         yield real
-        real.dispose()
 
 
 def add_card(transaction: Transaction, number: int = 1) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from kms.db.migration import upgrade
+from kms.db.store import SqlStore, open_store
 from tests.fakes.postgres import get_cluster
 
 DATABASES = ("sqlite", "postgresql")
@@ -46,3 +47,20 @@ def open_database(kind: str, folder: Path, *, empty: bool = False) -> Iterator[s
         yield cluster.build_url(name)
     finally:
         cluster.drop_database(name)
+
+
+@contextmanager
+def open_store_on(kind: str, folder: Path) -> Iterator[SqlStore]:
+    """Open a store on a new database (`open_database`); its connections are closed however the test ends."""
+    with open_database(kind, folder) as url, closing_store(url) as store:
+        yield store
+
+
+@contextmanager
+def closing_store(url: str) -> Iterator[SqlStore]:
+    """Open a store on a database and close its connections at the end."""
+    store = open_store(url)
+    try:
+        yield store
+    finally:
+        store.dispose()

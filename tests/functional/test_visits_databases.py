@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from kms.db.store import open_store
 from kms.domain.cards import ApplicationState
 from kms.domain.keys import Delivery
 from kms.domain.updates import UpdateState
@@ -14,15 +13,13 @@ from terminal.virtual_card.card import VirtualCard
 from terminal.virtual_card.personality import build_factory_state
 from tests.fakes.agent import VOID, Agent
 from tests.fakes.issuer import APPLICATION_AID, IDENTITY, ISD_AID, SSD_AID, Issuer, build_issuer
-from tests.fakes.stores import DATABASES, open_database
+from tests.fakes.stores import DATABASES, open_store_on
 
 
 @pytest.fixture(params=DATABASES)
 def issuer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Issuer]:
-    with open_database(request.param, tmp_path) as url:
-        store = open_store(url)
+    with open_store_on(request.param, tmp_path) as store:
         yield build_issuer(store=store)
-        store.dispose()
 
 
 @pytest.fixture

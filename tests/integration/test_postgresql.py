@@ -34,6 +34,7 @@ from tests.fakes.records import (
     build_visit,
     build_visit_event,
 )
+from tests.fakes.stores import closing_store
 
 COLUMNS = """
     SELECT table_name, column_name, data_type, character_maximum_length, is_nullable, column_default
@@ -69,17 +70,14 @@ def database(cluster: Cluster) -> Iterator[str]:
 @pytest.fixture
 def open_one(cluster: Cluster, database: str) -> Iterator[Callable[..., SqlStore]]:
     """Open stores on one database, with session settings of the test's own."""
-    opened: list[SqlStore] = []
+    with contextlib.ExitStack() as opened:
 
-    def open_it(*settings: str, user: str = "kms") -> SqlStore:
-        options = "".join(f"-c%20{setting}%20" for setting in settings)
-        url = cluster.build_url(database, user)
-        opened.append(open_store(f"{url}&options={options}" if options else url))
-        return opened[-1]
+        def open_it(*settings: str, user: str = "kms") -> SqlStore:
+            options = "".join(f"-c%20{setting}%20" for setting in settings)
+            url = cluster.build_url(database, user)
+            return opened.enter_context(closing_store(f"{url}&options={options}" if options else url))
 
-    yield open_it
-    for store in opened:
-        store.dispose()
+        yield open_it
 
 
 @pytest.fixture
@@ -310,17 +308,16 @@ class TestAway:
             cluster.execute("CREATE ROLE kms LOGIN")
             name = cluster.create_database()
             upgrade(cluster.build_url(name))
-            store = open_store(cluster.build_url(name))
-            store.check()
-            cluster.stop()
-            began = time.monotonic()
-            with pytest.raises(KmsError) as error:
+            with closing_store(cluster.build_url(name)) as store:
                 store.check()
-            check_code(error, Code.DATABASE_UNAVAILABLE, "check that it runs")
-            assert time.monotonic() - began < 1
-            cluster.start()
-            store.check()
-            store.dispose()
+                cluster.stop()
+                began = time.monotonic()
+                with pytest.raises(KmsError) as error:
+                    store.check()
+                check_code(error, Code.DATABASE_UNAVAILABLE, "check that it runs")
+                assert time.monotonic() - began < 1
+                cluster.start()
+                store.check()
         finally:
             cluster.remove()
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from kms.db.store import SqlStore, open_store
+from kms.db.store import SqlStore
 from kms.domain.updates import UpdateState
 from tests.fakes.records import (
     build_card,
@@ -15,7 +15,7 @@ from tests.fakes.records import (
     build_update,
     build_visit,
 )
-from tests.fakes.stores import DATABASES, open_database
+from tests.fakes.stores import DATABASES, open_store_on
 
 ONE, TWO = build_card(1).identity, build_card(2).identity
 
@@ -23,11 +23,9 @@ ONE, TWO = build_card(1).identity, build_card(2).identity
 @pytest.fixture(params=DATABASES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlStore]:
     """Two cards: the first with an ISD, an SSD, three updates and a visit; the second bare but for its ISD."""
-    with open_database(request.param, tmp_path) as url:
-        store = open_store(url)
+    with open_store_on(request.param, tmp_path) as store:
         fill(store)
         yield store
-        store.dispose()
 
 
 def fill(store: SqlStore) -> None:

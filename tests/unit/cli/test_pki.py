@@ -1,4 +1,5 @@
 import json
+import ssl
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,14 @@ def test_init_and_terminal_print_what_they_made(tmp_path: Path) -> None:
     terminal = json.loads(_run(tmp_path, "terminal", "terminal-1", "--json").stdout)
     assert len(bytes.fromhex(terminal["fingerprint"])) == 32
     assert Path(terminal["key"]).is_file()
+
+
+def test_a_peer_s_certificate_is_printed_with_the_fingerprint_to_pin(tmp_path: Path) -> None:
+    _run(tmp_path, "init")
+    peer = json.loads(_run(tmp_path, "peer", "bikes", "--host", "bikes.example", "--json").stdout)
+    assert peer["name"] == "bikes"
+    assert len(bytes.fromhex(peer["fingerprint"])) == 32
+    assert b"bikes.example" in ssl.PEM_cert_to_DER_cert(Path(peer["certificate"]).read_text())
 
 
 def test_a_second_init_is_refused(tmp_path: Path) -> None:

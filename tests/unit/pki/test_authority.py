@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kms.errors import Code, KmsError
-from kms.pki import init_pki, issue_terminal
+from kms.pki import init_pki, issue_peer, issue_terminal
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HOSTS = ("localhost", "127.0.0.1")
@@ -23,6 +23,17 @@ def test_an_authority_a_server_and_a_terminal(tmp_path: Path) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.glob("*.key")} == {0o600}
     der = ssl.PEM_cert_to_DER_cert(issued.certificate_file.read_text())
     assert issued.fingerprint == hashlib.sha256(der).digest()
+
+
+def test_a_peer_has_its_own_name_and_files(tmp_path: Path) -> None:
+    init_pki(tmp_path, HOSTS, NOW)
+    issued = issue_peer(tmp_path, "bikes", HOSTS, NOW)
+    der = ssl.PEM_cert_to_DER_cert((tmp_path / "bikes.pem").read_text())
+    assert issued.fingerprint == hashlib.sha256(der).digest()
+    assert stat.S_IMODE(issued.key_file.stat().st_mode) == 0o600
+    with pytest.raises(KmsError) as caught:  # also not where a terminal has the name
+        issue_terminal(tmp_path, "bikes", NOW)
+    assert caught.value.code is Code.CONFLICT
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -46,9 +57,10 @@ def test_one_file_in_the_way_leaves_nothing_half_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "ca", "server", "../x", "Terminal", "a b", "-a", "x" * 64, "t1\n"])
 def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
     init_pki(tmp_path, HOSTS, NOW)
-    with pytest.raises(KmsError) as caught:
-        issue_terminal(tmp_path, name, NOW)
-    assert caught.value.code is Code.INPUT_INVALID
+    for issue in (lambda: issue_terminal(tmp_path, name, NOW), lambda: issue_peer(tmp_path, name, HOSTS, NOW)):
+        with pytest.raises(KmsError) as caught:
+            issue()
+        assert caught.value.code is Code.INPUT_INVALID
 
 
 def test_without_an_authority_the_way_to_one_is_told(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from kms.pki.certificates import Issuer, build_ca, build_server, build_terminal
+from kms.pki.certificates import Issuer, build_ca, build_peer, build_server, build_terminal
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -37,6 +37,15 @@ def test_a_terminal_is_a_client_and_no_server(issuer: Issuer) -> None:
     assert list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH]
     assert terminal.extensions.get_extension_for_class(x509.BasicConstraints).value.ca is False
     terminal.verify_directly_issued_by(issuer.certificate)
+
+
+def test_a_peer_is_client_and_server_for_its_hosts(issuer: Issuer) -> None:
+    peer = build_peer(issuer, _key().public_key(), "bikes", ("localhost", "127.0.0.1"), NOW)
+    policy = PolicyBuilder().store(Store([issuer.certificate])).time(NOW)
+    policy.build_client_verifier().verify(peer, [])
+    policy.build_server_verifier(x509.DNSName("localhost")).verify(peer, [])
+    with pytest.raises(VerificationError):
+        policy.build_server_verifier(x509.DNSName("elsewhere")).verify(peer, [])
 
 
 def test_certificates_end(issuer: Issuer) -> None:

@@ -2,9 +2,12 @@
 
 import json
 import re
+import signal
+import subprocess
 
 import pytest
 
+from demo.installation import BIN
 from terminal.virtual_card import VpcdConnection
 from terminal.virtual_card.diversification import Diversification
 from terminal.virtual_card.personality import Personality
@@ -158,3 +161,30 @@ def test_the_flows_through_a_reader_by_the_terminals_commands(site: Site, protoc
         assert re.search(r"Server: nothing is pending for this card\nVisit over: 0 commands, 2 requests", again.stdout)
     assert (delivered.kvns(ISD_AID), delivered.kvns(TRANSIT_SSD)) == ([0x21], [0x22])
     site.check_agreement(delivered)
+
+
+@pytest.mark.pcsc
+def test_run_serves_one_card_after_the_other_until_ctrl_c(site: Site) -> None:
+    """A card that is refused in between is told about, and the next one is served."""
+    first, stranger, second = site.issue(), site.deliver(), site.issue()
+    command = [str(BIN / "kms-terminal"), "--config", str(site.terminal_config("terminal-1")), "run", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout
+        assert running.stderr
+        for delivered in (first, stranger, second):
+            with in_reader(VpcdConnection(delivered.card, READER_PORT)):
+                if delivered is stranger:
+                    told = json.loads(running.stderr.readline())
+                    assert (told["code"], told["server_code"]) == ("server.session-over", "card.unknown")
+                events = [json.loads(running.stdout.readline())]
+                while events[-1]["event"] != "remove":
+                    events.append(json.loads(running.stdout.readline()))
+                served = [event["card"] for event in events if event["event"] == "card-served"]
+                assert served == [delivered.name]
+        assert json.loads(running.stdout.readline())["event"] == "waiting"
+        running.send_signal(signal.SIGINT)
+        assert running.wait(10) == 130
+        assert "Interrupted. Next run: It begins a new visit" in running.stderr.read()
+    for delivered in (first, second):
+        assert delivered.kvns(ISD_AID) == [0x21]
+        site.check_agreement(delivered)

@@ -18,6 +18,10 @@ from tests.functional.site import READER_PORT, TRANSIT, TRANSIT_SSD, Delivered, 
 SECRET_FILES = ("hsm.pin", "hsm.so-pin")  # where the PINs belong
 
 
+# The fixture below drives a card in a reader.
+pytestmark = pytest.mark.pcsc
+
+
 def build_forms(secret: bytes) -> Iterator[bytes]:
     """The ways in which a leaked secret would show; base64 in the three alignments of a longer text."""
     yield secret

@@ -146,6 +146,16 @@ class TestKeys:
         kept = [(domain.aid, domain.key_sets[0].keys) for domain in other.card.state.domains]
         assert kept == [(domain.aid, domain.key_sets[0].keys) for domain in factory.domains]
 
+    @pytest.mark.xfail(reason="not yet: mismatches are counted since the terminal was enrolled, not since resumed")
+    def test_a_resumed_terminal_is_trusted_afresh(self, site: Site) -> None:
+        site.add_terminal("forgiven")
+        other = site.issue(master=bytes(range(16)))
+        for _ in range(3):
+            site.visit(other, terminal="forgiven")
+        site.kms("terminals", "resume", "forgiven")
+        text = get_notification(site.visit(other, terminal="forgiven"))
+        assert text == "the card's keys are not the ones on record"
+
     def test_a_card_that_lies_about_its_check_values_is_looked_at_again(self, site: Site) -> None:
         delivered = site.keyed()
         site.force(delivered)
@@ -195,8 +205,9 @@ class TestTheCardSaysNo:
         site.visit(delivered)
         put_foreign_ssd(delivered)
         before = delivered.card.state.find_domain(bytes.fromhex(TRANSIT_SSD))
-        text = get_notification(site.apply(delivered))
-        assert text.startswith(f"security domain {TRANSIT_SSD} is on the card, but this platform did not make it")
+        for _ in range(2):  # having been refused once does not make it ours
+            text = get_notification(site.apply(delivered))
+            assert text.startswith(f"security domain {TRANSIT_SSD} is on the card, but this platform did not make it")
         assert delivered.card.state.find_domain(bytes.fromhex(TRANSIT_SSD)) == before
         assert [item for item in site.key_sets(delivered, TRANSIT_SSD) if item["state"] == "ACTIVE"] == []
 

@@ -27,6 +27,7 @@ from kms.service.new_key_sets import MASTER_KINDS, NewKeySet, plan_key_set
 from kms.service.ports import Identifiers
 
 R_MAC_OPTION = 0x20  # "i" parameter bit 6: R-MAC supported (GP 2.3.1 Table E-1)
+KNOWN_CHALLENGE_OPTION = 0x40  # bit 7: the card challenge follows from AID, counter and MAC key
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ class Planner:
         parent = record.find_current_set(isd)
         if parent is None:
             raise KmsError(Code.KEY_STATE, "no key set of the card's ISD is known to be in force")
+        self._check_route(record, domain)
         purpose = DerivationPurpose.SSD_INITIAL
         initial = self._find_planned(record, domain, purpose)
         if initial is None:
@@ -146,6 +148,21 @@ class Planner:
             resume=domain.state is not DomainState.PLANNED,
             aes_block_form=self._aes_block_form,
         )
+
+    def _check_route(self, record: CardRecord, domain: SecurityDomain) -> None:
+        """Refuse the route that a lying terminal can bend, where the keys are to be another platform's.
+
+        PUT KEY under the parent's keys goes to whatever is selected, and SELECT is not authenticated. Only a card
+        challenge made from the AID (i=55, 75; GP 2.3.1 section E.4.2.3) tells; without it a dropped SELECT puts the
+        SSD's initial keys into the ISD, which whoever gets these keys could then open.
+        """
+        bound = record.card.scp_i & KNOWN_CHALLENGE_OPTION
+        if self.profile.initial_key_route == "put-key" and not bound and domain.managed_by != self.platform:
+            raise KmsError(
+                Code.KEY_STATE,
+                "initial keys for another platform need the route store-data on a card whose challenge is random:"
+                " set initial_key_route in the card's profile",
+            )
 
     def _plan_removal(self, record: CardRecord, domain: SecurityDomain, new: KeySet) -> DeleteKeys | None:
         left = find_left_over(record, domain)

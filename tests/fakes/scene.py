@@ -124,10 +124,11 @@ def build_scene(
     profile: CardProfile | None = None,
     personality: Personality | None = None,
     card_key: bytes = PUBLIC_TEST_KEY,
+    entropy: Callable[[int], bytes] | None = None,
 ) -> Scene:
     """`card_key`: the value of the card's three factory keys; another than the vendor's master makes a stranger."""
     card = LoggingCard(build_factory_state((card_key, card_key, card_key), kvn=kvn, scp_i=scp_i), personality)
-    return Scene(build_issuer(kvn=kvn, scp_i=scp_i, profile=profile), card)
+    return Scene(build_issuer(kvn=kvn, scp_i=scp_i, profile=profile, entropy=entropy), card)
 
 
 def change_answer(number: int, index: int, answer: Callable[[bytes], bytes]) -> Tamper:

@@ -185,8 +185,8 @@ def _made(
         check_secured(channel, answers[2], INSTALL, INS[INSTALL])
     elif state.resume:
         # INSTALL was refused because the SSD is there already; what matters is that an answer came.
-        answered = check_answer(answers[2], INSTALL, INS[INSTALL], *([answers[2].sw] if answers[2] else []))
-        channel.unwrap(answered)
+        refusal = answers[2].sw if answers[2] is not None else StatusWord.OK
+        check_secured(channel, answers[2], INSTALL, INS[INSTALL], refusal)
     else:
         # SELECT did not find it, so it is locked or not selectable, and takes no keys; or somebody lied.
         raise AnswerError(INSTALL, _say_foreign(state), answers[2].sw if answers[2] else None)

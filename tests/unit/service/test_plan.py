@@ -146,3 +146,18 @@ def test_r_mac_is_asked_for_where_profile_and_card_both_offer_it(scp_i: int, r_m
     record.save(replace(record.card, scp_i=scp_i))
     planner = build_planner(CardProfile(name="default", r_mac=r_mac))
     assert planner.parameters(record, ISD).level == level
+
+
+@pytest.mark.parametrize(("scp_i", "refused"), [(0x15, True), (0x35, True), (0x55, False), (0x75, False)])
+def test_another_platforms_keys_take_no_route_that_a_dropped_select_bends(scp_i: int, refused: bool) -> None:
+    record = build_record(ssd=replace(SSD, managed_by="provider"))
+    record.save(replace(record.card, scp_i=scp_i))
+    planner = build_planner(CardProfile(name="default", initial_key_route="put-key"))
+    update = update_of(SSD)
+    if not refused:
+        assert isinstance(planner.plan(record, update), CreateSsd)
+        return
+    with pytest.raises(KmsError) as caught:
+        planner.plan(record, update)
+    assert caught.value.code is Code.KEY_STATE
+    assert "store-data" in caught.value.detail

@@ -250,6 +250,38 @@ def test_a_batch_replayed_after_its_update_failed_is_still_recognised() -> None:
     scene.assert_reached()
 
 
+@pytest.mark.parametrize("replayed", ["before", "after"])
+@pytest.mark.parametrize("route", ["store-data", "put-key"])
+def test_a_whole_creation_held_back_and_played_later_brings_the_same_keys(route: str, replayed: str) -> None:
+    """i=55: the ISD's card challenge is known, so all after INITIALIZE UPDATE stays good until its counter moves."""
+    scene = build_scene(scp_i=0x55, profile=CardProfile(name="default", initial_key_route=route))
+    session, held = scene.apply(), list[bytes]()
+    agent = scene.agent()
+    agent.card.reset()
+    agent.handshake(session)
+    order = agent.report(session, VOID)
+    opening = order.commands
+    answers = agent.transmit(opening)
+    for _ in range(2):
+        order = agent.report(session, Report(AgentStatus.PROCESSED, order.number, tuple(answers)))
+        held += order.commands
+        answers = [b"\x90\x00"] * len(order.commands)
+    agent.report(session, Report(AgentStatus.PROCESSED, order.number, tuple(answers)))
+    if replayed == "after":
+        scene.visit()
+        scene.visit()
+        scene.assert_in_step()
+    before = scene.card.keys(SSD_AID), scene.card.keys(ISD_AID)
+    scene.card.reset()
+    for command in (*opening, *held):
+        scene.card.transmit(command)
+    if replayed == "after":
+        assert (scene.card.keys(SSD_AID), scene.card.keys(ISD_AID)) == before
+    scene.assert_reached()
+    assert scene.card.kvns(ISD_AID) == [0x01]
+    assert len(scene.card.state.domains) == 2
+
+
 def test_an_agent_that_sends_everything_though_one_command_failed_harms_nothing() -> None:
     for ins in (0x82, 0xF2, 0xE6, 0xE2, 0xD8, 0xE4):
         scene = build_scene(kvn=0xFF, personality=Personality(keep_factory_set=True))

@@ -1,5 +1,7 @@
 """At most once: reports twice, late, with the wrong cookie or none; sessions and terminals that are not theirs."""
 
+import itertools
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -153,6 +155,32 @@ def test_a_handshake_again_in_the_middle_changes_nothing(scene: Scene) -> None:
         agent.handshake("one")
     assert caught.value.code is Code.SESSION_UNKNOWN
     scene.assert_reached()
+
+
+def test_a_report_that_another_request_overtakes_is_served_from_the_start_and_undoes_nothing() -> None:
+    meanwhile: list[Callable[[], object]] = []
+    numbers = itertools.count(1)
+
+    def entropy(length: int) -> bytes:
+        if meanwhile:
+            meanwhile.pop()()
+        return next(numbers).to_bytes(length, "big")
+
+    scene = build_scene(entropy=entropy)
+    scene.make_ssd()
+    scene.force()
+    agent, opening = begin(scene)
+    report = agent.answer(opening)
+    twin: list[Order] = []
+    meanwhile += [lambda: twin.append(agent.report("one", report)), lambda: agent.handshake("one")]
+    batch = agent.report("one", report)
+    assert twin == [batch]
+    with scene.issuer.store.transaction() as tx:
+        visit = tx.visits.find_by_session("one")
+    assert visit is not None
+    assert (visit.order_number, visit.requests) == (2, 5)
+    assert finish(agent, batch).notification == "done"
+    scene.assert_in_step()
 
 
 def test_an_order_or_program_that_cannot_be_read_starts_the_visit_over(scene: Scene) -> None:

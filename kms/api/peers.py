@@ -25,6 +25,7 @@ from kms.errors import Code
 
 _ALWAYS = (Code.PEER_UNKNOWN, Code.DATABASE_UNAVAILABLE, Code.INTERNAL)
 _BODY = (Code.INPUT_INVALID, Code.BODY_TOO_LARGE, Code.MEDIA_TYPE)
+_CARD = (Code.CARD_UNKNOWN, Code.CARD_QUARANTINED)
 _TRANSFER = (*_ALWAYS, *_BODY, Code.TRANSFER_UNKNOWN, Code.TRANSFER_STATE)
 
 
@@ -43,8 +44,8 @@ def build_peers(access: PeerAccess) -> APIBlueprint:
             *_BODY,
             Code.PEER_NOT_ALLOWED,
             Code.PEER_QUOTA,
-            Code.CARD_UNKNOWN,
-            Code.CARD_QUARANTINED,
+            *_CARD,
+            Code.TRANSFER_UNKNOWN,
             Code.TRANSFER_CONFLICT,
             Code.TRANSFER_REFUSED,
         ),
@@ -63,7 +64,9 @@ def build_peers(access: PeerAccess) -> APIBlueprint:
     @peers.output(RelayedOrderMessage)
     @peers.doc(
         summary="Hand the card's responses on, get the next batch",
-        extensions=may_answer(*_TRANSFER, Code.VISIT_CONFLICT, Code.CARD_QUARANTINED, Code.HSM_UNAVAILABLE),
+        extensions=may_answer(
+            *_TRANSFER, *_CARD, Code.TERMINAL_REFUSED, Code.SESSION_UNKNOWN, Code.VISIT_CONFLICT, Code.HSM_UNAVAILABLE
+        ),
     )
     def report(transfer_id: UUID, json_data: RelayedReportMessage) -> RelayedOrderMessage:
         return RelayedOrderMessage.build(transfers.report(get_peer(), str(transfer_id), json_data.parse()))
@@ -73,7 +76,7 @@ def build_peers(access: PeerAccess) -> APIBlueprint:
     @peers.output(HandOverMessage)
     @peers.doc(
         summary="Get the hand-over envelope, made anew each time until control is accepted",
-        extensions=may_answer(*_TRANSFER, Code.HSM_UNAVAILABLE),
+        extensions=may_answer(*_TRANSFER, *_CARD, Code.HSM_UNAVAILABLE, Code.KEY_MISSING, Code.KEY_KCV_MISMATCH),
     )
     def hand_over(transfer_id: UUID, json_data: NothingMessage) -> HandOverMessage:
         del json_data  # it has no fields; it was parsed so that what is not understood is refused

@@ -68,7 +68,8 @@ class TransferService(Protocol):
     def request(self, peer: str, request: TransferRequest) -> TransferAnswer:
         """Take a request on.
 
-        Raises `peer.not-allowed`, `peer.quota`, `card.unknown`, `card.quarantined`, `transfer.conflict`.
+        Raises `peer.not-allowed`, `peer.quota`, `card.unknown`, `card.quarantined`, `transfer.conflict`,
+        `transfer.refused`, `transfer.unknown` for an id that another peer uses.
         """
         ...
 
@@ -79,12 +80,17 @@ class TransferService(Protocol):
     def report(self, peer: str, transfer_id: str, report: Report) -> RelayedOrder:
         """Take the card's responses, give the next batch.
 
-        Raises `transfer.unknown`, `transfer.state`, `visit.conflict`, `card.quarantined`.
+        Raises `transfer.unknown`, `transfer.state`, `visit.conflict`, `visit.session-unknown`, `card.unknown`,
+        `card.quarantined`, `terminal.refused` (the peer is suspended), `hsm.unavailable`.
         """
         ...
 
     def hand_over(self, peer: str, transfer_id: str) -> Envelope:
-        """Issue the envelope. Raises `transfer.unknown`, `transfer.state` (not proved yet, or accepted already)."""
+        """Issue the envelope.
+
+        Raises `transfer.unknown`, `transfer.state` (not proved yet, or accepted already), `card.unknown`,
+        `card.quarantined`, `key.missing` (no KEK or signing key), `key.kcv-mismatch`, `hsm.unavailable`.
+        """
         ...
 
     def accept_control(self, peer: str, transfer_id: str) -> TransferState:

@@ -5,7 +5,7 @@ import sys
 import pytest
 from flask.testing import FlaskClient
 
-from kms.api.logs import JsonFormatter
+from kms.api.logs import JsonFormatter, configure_logs
 from kms.errors import Code, KmsError
 from tests.fakes.api_platform import CARD, SESSION
 
@@ -33,6 +33,15 @@ def test_an_address_that_is_none_of_ours_is_not_logged_as_sent(
     caplog.set_level(logging.INFO)
     client.get("/404142434445")
     assert [line["route"] for line in _requests(caplog)] == [None]
+
+
+def test_the_leased_line_s_client_does_not_log_addresses_as_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging, "basicConfig", lambda **_settings: None)  # this process has handlers of its own
+    client_log = logging.getLogger("httpx")
+    before = client_log.level
+    configure_logs(logging.DEBUG)
+    assert not client_log.isEnabledFor(logging.INFO)
+    client_log.setLevel(before)
 
 
 def test_a_line_is_one_json_object(caplog: pytest.LogCaptureFixture) -> None:

@@ -28,6 +28,20 @@ class HexType(click.ParamType[bytes]):
         return parsed
 
 
+class FilledType(click.ParamType[str]):
+    """Text that says something: not empty, and not blanks alone."""
+
+    name = "text"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Take the text without the blanks around it; a fault is one of usage."""
+        text = str(value).strip()
+        if not text:
+            self.fail("must not be empty.", param, ctx)
+        return text
+
+
+FILLED = FilledType()
 IDENTITY = HexType(1, 32)
 AID = HexType(5, 16)
 FINGERPRINT = HexType(32, 32)

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes
 
 from kms.cli.context import get_actor, get_platform, get_store, json_option, page_options
 from kms.cli.output import build_record, print_record, print_rows
-from kms.cli.params import FINGERPRINT
+from kms.cli.params import FILLED, FINGERPRINT
 
 
 @click.group("terminals")
@@ -51,7 +51,7 @@ def list_terminals(ctx: click.Context, limit: int, offset: int, as_json: bool) -
 
 @terminals_group.command("suspend")
 @click.argument("name")
-@click.option("--reason", required=True, help="Why, for the record.")
+@click.option("--reason", required=True, type=FILLED, help="Why, for the record.")
 @json_option
 @click.pass_context
 def suspend_terminal(ctx: click.Context, name: str, reason: str, as_json: bool) -> None:
@@ -72,7 +72,7 @@ def resume_terminal(ctx: click.Context, name: str, as_json: bool) -> None:
 
 @terminals_group.command("revoke")
 @click.argument("name")
-@click.option("--reason", required=True, help="Why, for the record.")
+@click.option("--reason", required=True, type=FILLED, help="Why, for the record.")
 @json_option
 @click.pass_context
 def revoke_terminal(ctx: click.Context, name: str, reason: str, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 import click
 import pytest
 
-from kms.cli.params import AID, FINGERPRINT, IDENTITY, HexType, build_unknown_card
+from kms.cli.params import AID, FILLED, FINGERPRINT, IDENTITY, HexType, build_unknown_card
 from kms.errors import Code
 
 
@@ -28,6 +28,12 @@ def test_what_does_not_fit_is_wrong_usage(kind: HexType, text: str, what: str) -
     with pytest.raises(click.UsageError) as error:
         kind.convert(text, None, None)
     assert what in error.value.message
+
+
+def test_a_reason_says_something() -> None:
+    assert FILLED.convert(" lost ", None, None) == "lost"
+    with pytest.raises(click.UsageError):
+        FILLED.convert(" \t", None, None)
 
 
 def test_the_error_for_an_unknown_card() -> None:

@@ -11,6 +11,8 @@ from tests.fakes.command_line import check_wrong_usage, read_help
         (("enrol", "--name", "x", "--fingerprint", "AB"), "1 bytes"),
         (("suspend", "x"), "--reason"),
         (("revoke", "x"), "--reason"),
+        (("suspend", "x", "--reason", " "), "must not be empty"),
+        (("revoke", "x", "--reason", ""), "must not be empty"),
         (("resume",), "NAME"),
     ],
 )

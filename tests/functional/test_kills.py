@@ -32,7 +32,6 @@ from tests.functional.site import READER_PORT, TRANSIT, TRANSIT_SSD, Delivered, 
 # is committed), "after" its work (committed, and the answer never arrives). A rotation has four requests: handshake,
 # void report, and two reports; flow 2 begins with the application and has four reports.
 SERVER_KILLS = (
-    "rotation, during request 2",
     "rotation, after request 2",
     "rotation, before request 3",
     "rotation, during request 3",
@@ -52,7 +51,6 @@ CARD_TEARS = (
     "rotation, PUT-KEY:before",
     "rotation, PUT-KEY:after",
     "rotation, APDU 8:after",  # the proof
-    "flow 2, INSTALL:after",
     "flow 2, STORE-DATA:after",
 )
 

@@ -91,7 +91,7 @@ def _serve(config: Path) -> None:
             attempts = [
                 {
                     "aid": attempt.domain.aid.hex().upper(),
-                    "kvn": attempt.key_set.kvn,
+                    "kvn": attempt.kvn,
                     "current": attempt.current,
                     "opened": attempt.opened,
                     "answer": attempt.answer,

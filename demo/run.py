@@ -1,8 +1,10 @@
-"""`make demo`: a card gets its keys and has them replaced, through server, token, database, TLS and PC/SC.
+"""`make demo`: cards get their keys and have them replaced, through servers, tokens, databases, TLS and PC/SC.
 
 The story: a manufacturer delivers a card under its own master key; the issuer takes the card's ISD over (vendor's keys
-to its own), puts keys into a new SSD for an application (flow 2), and replaces them by order (flow 4). Then every key
-set that ever was tries to open a channel. Exit code 0 only if all of it went as it should.
+to its own), puts keys into a new SSD for an application (flow 2) and replaces them by order (flow 4). A provider then
+gets a security domain of its own on the same card (flow 3: the issuer makes it through the provider's terminal and
+hands it over) and replaces its keys alone (flow 5). At the end every key set that ever was tries to open a channel.
+Exit code 0 only if all of it went as it should.
 """
 
 import json
@@ -22,7 +24,15 @@ from rich.console import Console
 from rich.table import Table
 
 from demo.channels import Attempt, attempt_channels
-from demo.installation import BIN, PROJECT, VENDOR, CommandError, Installation, make_vendor_master
+from demo.installation import (
+    BIN,
+    PROJECT,
+    VENDOR,
+    CommandError,
+    Installation,
+    exchange_keys,
+    make_vendor_master,
+)
 from kms.bootstrap import open_platform
 from kms.config import load_config
 from kms.errors import KmsError
@@ -32,12 +42,13 @@ from terminal.identity import read_identity
 from terminal.reader import Readers
 
 FOLDER = PROJECT / "var" / "demo"
-PORT = int(os.environ.get("KMS_DEMO_PORT", "8444"))
+PORT = int(os.environ.get("KMS_DEMO_PORT", "8454"))  # the provider takes the next one
 READER, READER_PORT = "Virtual PCD 00 00", "35963"
 CARD_SECONDS = 20
 PIPED_WIDTH = 120
 ISD_AID = "A000000151000000"
 APPLICATION, SSD_AID = "A000000951000101", "A0000009510001"
+PROVIDED, PROVIDED_SSD = "A000000952000101", "A0000009520001"
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ def main() -> int:
         return _run(console)
     except (CommandError, KmsError, TerminalError, subprocess.TimeoutExpired) as error:
         console.print(f"[bold red]The demonstration failed:[/] {error}", markup=True)
-        console.print(f"What the server said: {FOLDER / 'server.log'}")
+        console.print(f"What the servers said: {FOLDER}/server*.log")
         return 1
     except KeyboardInterrupt:
         return 130
@@ -68,17 +79,21 @@ def main() -> int:
 
 def _run(console: Console) -> int:
     started = time.monotonic()
-    installation = Installation(FOLDER, PORT, READER)
+    issuer = Installation(FOLDER, PORT, READER)
+    provider = Installation(FOLDER, PORT + 1, READER, "provider", PORT)
     master = make_vendor_master()
     shutil.rmtree(FOLDER, ignore_errors=True)
-    console.rule("An issuer's platform with its own SoftHSM2 token")
-    installation.prepare(master)
-    console.print(installation.kms("keys", "list"))
-    with virtual_card(installation.folder, master.value), installation.serving():
+    console.rule("Two platforms, each with its own SoftHSM2 token, database and certificates")
+    issuer.prepare(master)
+    provider.prepare()
+    console.print(f"KEK exchanged between the two HSMs, check value on both sides: {exchange_keys(issuer, provider)}\n")
+    console.print(issuer.kms("keys", "list"))
+    console.print(provider.kms("keys", "list"))
+    with virtual_card(FOLDER, master.value), issuer.serving(), provider.serving():
         console.rule("A card as its manufacturer delivers it")
-        identity = enrol_card(console, installation)
-        flows = run_flows(console, installation, identity)
-        attempts = try_channels(installation)
+        identity = enrol_card(console, issuer)
+        flows = [*run_issuer_flows(console, issuer, identity), *run_provider_flows(console, provider, identity)]
+        attempts = [*try_channels(issuer), *try_channels(provider)]
     print_flows(console, flows)
     print_attempts(console, attempts)
     failed = [attempt for attempt in attempts if not attempt.as_it_should_be]
@@ -88,10 +103,11 @@ def _run(console: Console) -> int:
     console.print(
         f"\nDone in {time.monotonic() - started:.0f} s. Everything is in {FOLDER.relative_to(PROJECT)}. Next:"
     )
-    config = installation.platform_config.relative_to(PROJECT)
-    console.print(f"  .venv/bin/kms --config {config} visits list     what the card's visits did")
-    console.print(f"  .venv/bin/kms --config {config} audit tail      who did what to which key")
-    console.print("  make up                                                  a platform to play with")
+    for name in (issuer.platform_config, provider.platform_config):
+        config = name.relative_to(PROJECT)
+        console.print(f"  .venv/bin/kms --config {config} visits list   what the card's visits did")
+        console.print(f"  .venv/bin/kms --config {config} audit tail    who did what to which key")
+    console.print("  make up   platforms to play with")
     return 0
 
 
@@ -106,13 +122,24 @@ def enrol_card(console: Console, installation: Installation) -> str:
     return csv.splitlines()[1].split(",")[0]
 
 
-def run_flows(console: Console, installation: Installation, identity: str) -> list[Flow]:
+def run_issuer_flows(console: Console, installation: Installation, identity: str) -> list[Flow]:
     """Take the ISD over, put keys into an SSD, replace them."""
     runner = FlowRunner(console, installation, identity)
     flows = [runner.run("ISD: vendor's keys to the issuer's own", ISD_AID, "once")]
-    flows.append(runner.run("Flow 2: first keys for an application", SSD_AID, "apply", "--application", APPLICATION))
+    flows.append(runner.run("Flow 2: first keys, issuer's SSD", SSD_AID, "apply", "--application", APPLICATION))
     installation.kms("updates", "force", "--card", identity, "--aid", SSD_AID)
-    flows.append(runner.run("Flow 4: forced update", SSD_AID, "once"))
+    flows.append(runner.run("Flow 4: forced update, issuer's SSD", SSD_AID, "once"))
+    return flows
+
+
+def run_provider_flows(console: Console, installation: Installation, identity: str) -> list[Flow]:
+    """Get an SSD from the issuer through the provider's terminal, replace its keys without the issuer."""
+    runner = FlowRunner(console, installation, identity)
+    flows = [
+        runner.run("Flow 3: first keys, provider's SSD", PROVIDED_SSD, "apply", "--application", PROVIDED),
+    ]
+    installation.kms("updates", "force", "--card", identity, "--aid", PROVIDED_SSD)
+    flows.append(runner.run("Flow 5: forced update, provider's SSD", PROVIDED_SSD, "once"))
     return flows
 
 
@@ -149,7 +176,7 @@ class FlowRunner:
         try:
             shown = self.installation.kms_json("ssds", "show", self.identity, aid)
         except CommandError as error:
-            if "input.not-found" in str(error):
+            if "input.not-found" in str(error) or "card.unknown" in str(error):
                 return []
             raise
         return [item for item in shown["key_sets"] if item["state"] == "ACTIVE"]
@@ -214,14 +241,13 @@ def print_flows(console: Console, flows: list[Flow]) -> None:
 def print_attempts(console: Console, attempts: list[Attempt]) -> None:
     """Which key sets the card still accepts."""
     table = Table(title="A channel under every key set that ever was", title_justify="left", box=SIMPLE_HEAD)
-    for column in ("security domain", "key version", "made for", "record", "the card"):
+    for column in ("platform", "security domain", "key version", "made for", "record", "the card"):
         table.add_column(column, overflow="fold")
     for attempt in attempts:
-        purpose = str(attempt.key_set.purpose or "vendor")
         record = "in force" if attempt.current else "old"
         verdict = f"{'opens' if attempt.opened else 'refuses'}: {attempt.answer}"
-        kvn = f"{attempt.key_set.kvn:02X}"
-        table.add_row(f"{attempt.domain.kind} {attempt.domain.aid.hex().upper()}", kvn, purpose, record, verdict)
+        domain = f"{attempt.domain.kind} {attempt.domain.aid.hex().upper()}"
+        table.add_row(attempt.platform, domain, f"{attempt.kvn:02X}", attempt.made_for, record, verdict)
     console.print(table)
 
 

@@ -11,15 +11,21 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from kms.config import Config, HsmConfig, PlatformMode, read_pin
+from kms.config import Config, HsmConfig, PeerRole, PlatformMode, read_pin
 from kms.db.store import SqlStore, open_store
 from kms.domain.identifiers import build_uuid7
 from kms.hsm.settings import HsmSettings
 from kms.hsm.vault import TokenVault, open_vault
+from kms.peer import PeerClient
 from kms.service.applications import ApplicationService
 from kms.service.cards import CardService, CardSettings
+from kms.service.domain_requests import DomainRequests
+from kms.service.exchange import ExchangeService
 from kms.service.keys import KeyService
+from kms.service.platform_keys import PlatformKeyService
+from kms.service.relay import Relay
 from kms.service.terminals import TerminalService
+from kms.service.transfers import TransferService
 from kms.service.updates import UpdateService
 from kms.service.visit_step import VisitLimits
 from kms.service.visits import VisitService
@@ -49,11 +55,14 @@ class Platform:
     store: SqlStore
     vault: TokenVault
     keys: KeyService
+    platform_keys: PlatformKeyService
+    exchange: ExchangeService
     cards: CardService
     terminals: TerminalService
     updates: UpdateService
     applications: ApplicationService
     visits: VisitService
+    transfers: TransferService
 
 
 def open_platform(config: Config) -> Platform:
@@ -62,6 +71,10 @@ def open_platform(config: Config) -> Platform:
     identifiers = TimeOrderedIdentifiers()
     store = open_store(config.database.url)
     vault = open_vault(build_hsm_settings(config))
+    relay = Relay({peer.name: PeerClient(peer) for peer in config.peers if peer.role is PeerRole.ISSUER})
+    platform_keys = PlatformKeyService(
+        store=store, vault=vault, clock=clock, identifiers=identifiers, platform=config.platform.name
+    )
     visits = VisitService(
         store=store,
         vault=vault,
@@ -77,6 +90,7 @@ def open_platform(config: Config) -> Platform:
             max_attempts=config.visits.max_attempts,
             delay_ms=config.visits.delay_ms,
         ),
+        relay=relay,
     )
     return Platform(
         config=config,
@@ -88,6 +102,15 @@ def open_platform(config: Config) -> Platform:
             clock=clock,
             identifiers=identifiers,
             lab_mode=config.platform.mode is PlatformMode.LAB,
+        ),
+        platform_keys=platform_keys,
+        exchange=ExchangeService(
+            store=store,
+            vault=vault,
+            clock=clock,
+            identifiers=identifiers,
+            platform_keys=platform_keys,
+            platform=config.platform.name,
         ),
         cards=CardService(
             store=store,
@@ -109,6 +132,24 @@ def open_platform(config: Config) -> Platform:
             catalogue=config.applications,
             platform=config.platform.name,
             new_session_id=lambda: str(uuid.uuid4()),
+            requests=DomainRequests(
+                store=store,
+                clock=clock,
+                identifiers=identifiers,
+                relay=relay,
+                card_ranges=config.card_ranges,
+                platform=config.platform.name,
+                profiles=frozenset(config.profiles),
+            ),
+        ),
+        transfers=TransferService(
+            store=store,
+            vault=vault,
+            clock=clock,
+            identifiers=identifiers,
+            visits=visits,
+            peers={peer.name: peer for peer in config.peers if peer.role is PeerRole.PROVIDER},
+            platform=config.platform.name,
         ),
         visits=visits,
     )
@@ -126,4 +167,5 @@ def build_hsm_settings(config: Config) -> HsmSettings:
         production=config.platform.mode is PlatformMode.PRODUCTION,
         environment=environment,
         call_timeout_s=hsm.call_timeout_s,
+        has_peers=bool(config.peers),
     )

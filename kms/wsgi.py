@@ -6,8 +6,9 @@ import os
 from flask import Flask
 
 from kms.api import create_api
+from kms.api.services import PeerAccess
 from kms.bootstrap import open_platform
-from kms.config import Config
+from kms.config import Config, PeerRole, read_fingerprint
 
 EXIT_HANG = 75  # EX_TEMPFAIL of sysexits.h; gunicorn starts another worker (it gives up on 3 and 4 only)
 
@@ -18,7 +19,9 @@ def create_app(config: Config) -> Flask:
     """Open the platform, have its token watched, and build the API over it. Raises `config.invalid`."""
     platform = open_platform(config)
     platform.vault.watch(on_hang=end_worker)
-    return create_api(platform)
+    providers = [peer for peer in config.peers if peer.role is PeerRole.PROVIDER]
+    names = {read_fingerprint(peer): peer.name for peer in providers}
+    return create_api(platform, peer_access=PeerAccess(names, platform.transfers) if providers else None)
 
 
 def end_worker() -> None:

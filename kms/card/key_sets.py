@@ -1,9 +1,12 @@
 """The keys of a key set and their check values, whatever the set is derived from."""
 
+from typing import assert_never
+
 from kms.card.derivation import derive_key
 from kms.card.diversification import derive_vendor_key
 from kms.card.keys import (
     CipherMode,
+    DerivedKeys,
     Diversification,
     KcvMethod,
     KeyHandle,
@@ -13,6 +16,7 @@ from kms.card.keys import (
     KeyType,
     KeyUse,
     VendorKeys,
+    WrappedKeys,
 )
 from kms.errors import Code, KmsError
 
@@ -23,14 +27,21 @@ def derive_static_key(keys: KeyPort, ref: KeySetRef, role: KeyRole, use: KeyUse)
     Raises `input.invalid` when the key type is not what the source makes, and what the key port raises.
     """
     source = ref.source
-    if not isinstance(source, VendorKeys):
-        return derive_key(keys, source, role, ref.key_type, use)
-    made = source.master.key_type if source.scheme is Diversification.NONE else KeyType.DES2
-    if made is not ref.key_type:
-        raise KmsError(
-            Code.INPUT_INVALID, f"the vendor master key makes {made} keys, not {ref.key_type}: mend the key set"
-        )
-    return derive_vendor_key(keys, source, role, use)
+    match source:
+        case DerivedKeys():
+            return derive_key(keys, source, role, ref.key_type, use)
+        case WrappedKeys():
+            wrapped = source.wrapped[role.kid - 1]  # ENC, MAC, DEK stand in the order of their key identifiers
+            return keys.unwrap(keys.get_master(source.kek), wrapped, ref.key_type, use)
+        case VendorKeys():
+            made = source.master.key_type if source.scheme is Diversification.NONE else KeyType.DES2
+            if made is not ref.key_type:
+                raise KmsError(
+                    Code.INPUT_INVALID, f"the vendor master key makes {made} keys, not {ref.key_type}: mend the key set"
+                )
+            return derive_vendor_key(keys, source, role, use)
+        case _:
+            assert_never(source)
 
 
 def compute_kcv(keys: KeyPort, handle: KeyHandle, method: KcvMethod) -> bytes:

@@ -5,7 +5,7 @@ only inside the scope (`KeyPort` instance) that made it; adapters destroy all se
 protocols (SCP02, diversification, SP 800-108) are composed once, here in the core, out of these primitives.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol
 
@@ -121,7 +121,16 @@ class DerivedKeys:
     kind: Literal["derived"] = "derived"
 
 
-KeySource = VendorKeys | DerivedKeys
+@dataclass(frozen=True)
+class WrappedKeys:
+    """Static keys that a peer's HSM wrapped for ours: ENC, MAC, DEK by AES key wrap (RFC 3394) under `kek`."""
+
+    kek: MasterRef
+    wrapped: tuple[bytes, bytes, bytes] = field(repr=False)
+    kind: Literal["wrapped"] = "wrapped"
+
+
+KeySource = VendorKeys | DerivedKeys | WrappedKeys
 
 
 @dataclass(frozen=True)
@@ -149,21 +158,20 @@ class KeyPort(Protocol):
     """
 
     def get_master(self, ref: MasterRef) -> KeyHandle:
-        """Find a master key by object id and check type and KCV. Raises `key.missing`, `key.ambiguous`, `key.kcv-mismatch`."""
+        """Find a master key or peer KEK by object id and check its type and KCV (of a KEK: by `AES_CMAC` alone).
+
+        Raises `key.missing`, `key.ambiguous`, `key.attributes`, `key.kcv-mismatch`.
+        """
         ...
 
-    def derive_des(
-        self, parent: KeyHandle, mode: CipherMode, data: bytes, key_type: KeyType, use: KeyUse
-    ) -> KeyHandle:
+    def derive_des(self, parent: KeyHandle, mode: CipherMode, data: bytes, key_type: KeyType, use: KeyUse) -> KeyHandle:
         """Make the key whose value is 3DES(parent, data), by ECB or by CBC with IV zero (`CKM_DES3_*_ENCRYPT_DATA`).
 
         `data` is as long as the new key: 16 bytes for DES2, 24 for DES3. The token may fix the parity bits.
         """
         ...
 
-    def derive_cmac(
-        self, parent: KeyHandle, messages: tuple[bytes, ...], key_type: KeyType, use: KeyUse
-    ) -> KeyHandle:
+    def derive_cmac(self, parent: KeyHandle, messages: tuple[bytes, ...], key_type: KeyType, use: KeyUse) -> KeyHandle:
         """Make the key whose value is the leftmost bytes of AES-CMAC(parent, m1) | AES-CMAC(parent, m2) | ...
 
         `messages`: each a whole number of 16-byte blocks; one message per 16 bytes of key, rounded up. This is SP
@@ -185,4 +193,20 @@ class KeyPort(Protocol):
 
     def wrap(self, wrapping: KeyHandle, key: KeyHandle, mode: CipherMode) -> bytes:
         """Encrypt a PAYLOAD key's value under a WRAP key: 3DES-ECB (SCP02) or AES-CBC with IV zero (SCP03)."""
+        ...
+
+    def unwrap(self, kek: KeyHandle, wrapped: bytes, key_type: KeyType, use: KeyUse) -> KeyHandle:
+        """Make a session key from what `wrap_for_peer` of another HSM gave (AES key wrap, RFC 3394).
+
+        `kek`: a master of the unwrapping side. `wrapped`: 8 bytes longer than a `key_type` key. `use`: any but PAYLOAD:
+        what was handed over never leaves this HSM again. Raises `key.unwrap-refused` when the wrapped bytes are not
+        whole or not for this KEK. Which key it is, only its check value says (`kms.card.hand_over_keys`).
+        """
+        ...
+
+    def wrap_for_peer(self, kek: KeyHandle, key: KeyHandle) -> bytes:
+        """Wrap a PAYLOAD key by AES key wrap (RFC 3394): 8 bytes longer than the key.
+
+        `kek`: a master of the wrapping side. The parity bits of a triple DES key are as the token keeps them.
+        """
         ...

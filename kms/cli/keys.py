@@ -12,13 +12,14 @@ import click
 
 from kms.card.keys import KcvMethod, KeyType
 from kms.cli.context import get_actor, get_platform, json_option, page_options
+from kms.cli.exchange import exchange_group
 from kms.cli.output import build_record, print_record, print_rows
 from kms.cli.params import HexType
 from kms.domain.keys import MasterKind
 from kms.errors import Code, KmsError
 
 COLUMNS = ("name", "kind", "generation", "key_type", "kcv", "kcv_method", "state", "created_at")
-GENERATED_KINDS = [kind.value for kind in MasterKind if kind is not MasterKind.VENDOR]
+GENERATED_KINDS = [kind.value for kind in MasterKind if kind not in {MasterKind.VENDOR, MasterKind.PEER_KEK}]
 KCV = HexType(3, 5)
 MAX_COMPONENT_FILE = 1024  # characters: 32 bytes of hex with separators and a line end
 
@@ -29,7 +30,10 @@ new_generation_option = click.option(
 
 @click.group("keys")
 def keys_group() -> None:
-    """Make and show master keys."""
+    """Make and show master keys, and exchange keys with peers."""
+
+
+keys_group.add_command(exchange_group)
 
 
 @keys_group.command("generate")

@@ -21,12 +21,14 @@ from kms.db.repositories.cards import SqlCardRepository
 from kms.db.repositories.key_sets import SqlKeySetRepository
 from kms.db.repositories.key_updates import SqlKeyUpdateRepository
 from kms.db.repositories.master_keys import SqlMasterKeyRepository
+from kms.db.repositories.platform_keys import SqlPeerKeyRepository, SqlPlatformKeyRepository
 from kms.db.repositories.security_domains import SqlSecurityDomainRepository
 from kms.db.repositories.terminals import SqlTerminalRepository
+from kms.db.repositories.transfers import SqlTransferRepository
 from kms.db.repositories.visits import SqlVisitRepository
 from kms.errors import Code, KmsError
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0003"
 """The migration this code is written for; a test compares it with the newest file in migrations/versions."""
 
 
@@ -75,6 +77,21 @@ class SqlTransaction:
     def master_keys(self) -> SqlMasterKeyRepository:
         """Master keys."""
         return SqlMasterKeyRepository(self._connection)
+
+    @cached_property
+    def transfers(self) -> SqlTransferRepository:
+        """Transfers between platforms."""
+        return SqlTransferRepository(self._connection)
+
+    @cached_property
+    def platform_keys(self) -> SqlPlatformKeyRepository:
+        """This platform's key pairs."""
+        return SqlPlatformKeyRepository(self._connection)
+
+    @cached_property
+    def peer_keys(self) -> SqlPeerKeyRepository:
+        """The peers' signing keys."""
+        return SqlPeerKeyRepository(self._connection)
 
     @cached_property
     def queries(self) -> SqlQueries:

@@ -49,6 +49,7 @@ class DomainState(StrEnum):
     PLANNED = "PLANNED"  # an SSD of which nothing was sent to the card yet
     CREATING = "CREATING"  # an INSTALL or initial keys may have reached the card
     KEYED = "KEYED"  # holds a proved operative key set (an ISD: its vendor's or the issuer's)
+    HANDED_OVER = "HANDED_OVER"  # made by this platform for its provider, who alone knows its keys now
     DELETED = "DELETED"
 
 

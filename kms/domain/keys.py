@@ -1,4 +1,4 @@
-"""Key sets and master keys as records: what is where, in which state. No key value is ever among them."""
+"""Key sets, master keys and the keys of platforms as records: what is where, in which state. Never a secret value."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,12 +30,20 @@ class Delivery(StrEnum):
 
 
 class MasterKind(StrEnum):
-    """What a master key derives (DESIGN section 4)."""
+    """What a master key derives; a peer's KEK (by the peer's name) derives nothing: it wraps, or unwraps."""
 
     VENDOR = "vendor"
     ISD = "isd"
     SSD_INITIAL = "ssd-initial"
     SSD = "ssd"
+    PEER_KEK = "peer-kek"
+
+
+class PlatformKeyPurpose(StrEnum):
+    """What one of this platform's own key pairs is for; it does nothing else."""
+
+    SIGNING = "signing"  # EC P-256: signs hand-overs and key exchange files
+    TRANSPORT = "transport"  # RSA 3072: a peer wraps a KEK to it, and its private part unwraps it, never decrypts
 
 
 @dataclass(frozen=True)
@@ -83,3 +91,33 @@ class KeySet:
     proved_at: datetime | None = None
     replaced_at: datetime | None = None
     expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class PlatformKey:
+    """One of this platform's key pairs in the HSM. `object_id`: CKA_ID of both halves, 16 bytes.
+
+    `public_key_der`: SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7), empty until the pair is made.
+    """
+
+    id: str
+    name: str
+    purpose: PlatformKeyPurpose
+    object_id: bytes
+    public_key_der: bytes
+    state: KeyState
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class PeerKey:
+    """A peer's signing key, pinned after people compared its fingerprint. `public_key_der`: SubjectPublicKeyInfo.
+
+    One per peer is ACTIVE; what it was replaced by made it DEACTIVATED.
+    """
+
+    id: str
+    peer: str
+    public_key_der: bytes
+    state: KeyState
+    pinned_at: datetime

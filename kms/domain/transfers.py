@@ -38,6 +38,11 @@ class TransferState(StrEnum):
     REFUSED = "REFUSED"
 
 
+OPEN_TRANSFERS = frozenset(
+    {TransferState.REQUESTED, TransferState.PROVED, TransferState.HANDED_OVER, TransferState.CONTROLLED}
+)
+
+
 @dataclass(frozen=True)
 class Transfer:
     """One transfer as one side records it. `peer`: the other platform's name. `aid`: of the SSD, 5-16 bytes.

@@ -6,6 +6,7 @@ from pkcs11 import Attribute, SecretKey, Session, Token
 
 from kms.card.keys import KcvMethod, KeyType
 from kms.errors import Code, KmsError
+from kms.hsm.templates import MasterUse
 from kms.hsm.wrapping import WrapPlan
 
 
@@ -13,6 +14,7 @@ from kms.hsm.wrapping import WrapPlan
 class LoadedMaster:
     """A master that was found, with its attributes checked. `check_values`: those asked for so far, by method.
 
+    `use`: what its attributes let it do.
     `k1`: the CMAC subkey of an AES master, 16 bytes, once a derivation needed it.
     """
 
@@ -21,6 +23,7 @@ class LoadedMaster:
     secret: SecretKey = field(repr=False)
     check_values: dict[KcvMethod, bytes] = field(default_factory=dict)
     k1: bytes | None = field(default=None, repr=False)
+    use: MasterUse = MasterUse.DERIVE
 
 
 @dataclass
@@ -39,6 +42,7 @@ class Connection:
     mechanisms: tuple[str, ...]
     missing_mechanisms: tuple[str, ...]
     plan: WrapPlan
+    missing_peer_mechanisms: tuple[str, ...] = ()
     masters: dict[bytes, LoadedMaster] = field(default_factory=dict)
     checked_templates: set[str] = field(default_factory=set)
 
@@ -48,6 +52,16 @@ class Connection:
             raise KmsError(
                 Code.HSM_MECHANISM,
                 f"the HSM lacks {', '.join(self.missing_mechanisms)}; switch them on or use another token",
+            )
+
+    def check_peer_mechanisms(self) -> None:
+        """Raise `hsm.mechanism` when the token lacks a mechanism that keys for and from a peer need."""
+        self.check_mechanisms()
+        if self.missing_peer_mechanisms:
+            raise KmsError(
+                Code.HSM_MECHANISM,
+                f"the HSM lacks {', '.join(self.missing_peer_mechanisms)}, so it cannot exchange keys with a peer;"
+                " switch them on or use another token",
             )
 
     def check_alive(self) -> None:

@@ -204,6 +204,7 @@ class Gateway:
             mechanisms=found.mechanisms,
             missing_mechanisms=found.missing_mechanisms,
             plan=found.plan,
+            missing_peer_mechanisms=found.missing_peer_mechanisms,
         )
 
     def _log_in(self, token: Token) -> Session:

@@ -6,7 +6,7 @@ as a session object first, since a master can never be destroyed again by the se
 """
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 
 from pkcs11 import Attribute, MechanismFlag, ObjectClass, SecretKey
@@ -18,8 +18,17 @@ from kms.errors import Code, KmsError
 from kms.hsm.connection import Connection, LoadedMaster
 from kms.hsm.faults import ConnectionLostError
 from kms.hsm.mechanisms import TOKEN_TYPES
-from kms.hsm.readable import read_check_value
-from kms.hsm.templates import MASTER, TRIAL, build_value_template, check_attributes
+from kms.hsm.operations import compute_cmac
+from kms.hsm.readable import KCV_LENGTH, read_check_value
+from kms.hsm.templates import (
+    MASTER,
+    MASTER_TEMPLATES,
+    TRIAL,
+    MasterUse,
+    build_value_template,
+    check_attributes,
+    find_master_use,
+)
 from kms.hsm.wrapping import erase
 from kms.service.ports import NewMaster
 
@@ -66,7 +75,7 @@ def get_master(connection: Connection, ref: MasterRef, now: float) -> LoadedMast
     if master is None:
         secret = find_object(connection, ref.object_id)
         if secret is None:
-            _check_absence(connection, now)
+            check_absence(connection, now)
             raise KmsError(
                 Code.KEY_MISSING,
                 f"no master key with object id {ref.object_id.hex().upper()} in the HSM; is this the right token?",
@@ -99,9 +108,12 @@ def find_object(connection: Connection, object_id: bytes) -> SecretKey | None:
 
 
 def load_master(secret: SecretKey, object_id: bytes) -> LoadedMaster:
-    """Check a found object against the master template and learn its type. Raises `key.attributes`."""
-    check_attributes(secret, MASTER)
+    """Check a found object against the template of its use and learn its type. Raises `key.attributes`."""
+    use = find_master_use(secret)
+    check_attributes(secret, MASTER_TEMPLATES[use])
     found = secret.get_attributes([Attribute.KEY_TYPE, Attribute.VALUE_LEN])
+    if use is not MasterUse.DERIVE:
+        return _load_kek(secret, object_id, use, found)
     for key_type, token_type in TOKEN_TYPES.items():
         if found[Attribute.KEY_TYPE] is token_type and (
             not key_type.is_aes or found.get(Attribute.VALUE_LEN) == key_type.length
@@ -110,11 +122,22 @@ def load_master(secret: SecretKey, object_id: bytes) -> LoadedMaster:
     raise KmsError(Code.KEY_ATTRIBUTES, f"master key {object_id.hex().upper()} is of a type that is not used here")
 
 
+def _load_kek(secret: SecretKey, object_id: bytes, use: MasterUse, found: Mapping[Attribute, object]) -> LoadedMaster:
+    # SoftHSM2 does not record CKA_VALUE_LEN of an unwrapped key and gives 0; a token that knows it must say 32.
+    if found[Attribute.KEY_TYPE] is not TokenKeyType.AES or found.get(Attribute.VALUE_LEN) not in {
+        None,
+        0,
+        KeyType.AES256.length,
+    }:
+        raise KmsError(Code.KEY_ATTRIBUTES, f"KEK {object_id.hex().upper()} is no AES-256 key")
+    return LoadedMaster(object_id, KeyType.AES256, secret, use=use)
+
+
 def check_kcv(master: LoadedMaster, expected: bytes, method: KcvMethod) -> None:
     """Raise `key.kcv-mismatch` unless the key in the token has this check value."""
     found = master.check_values.get(method)
     if found is None:
-        found = read_check_value(master.secret, master.key_type, method)
+        found = _compute_check_value(master, method)
         master.check_values[method] = found
     if not hmac.compare_digest(found, expected):
         raise KmsError(
@@ -122,6 +145,19 @@ def check_kcv(master: LoadedMaster, expected: bytes, method: KcvMethod) -> None:
             f"master key {master.object_id.hex().upper()} in the HSM has another check value ({method}) than recorded;"
             " it is not used",
         )
+
+
+def compute_kek_check_value(secret: SecretKey) -> bytes:
+    """The CMAC check value of a KEK, 5 bytes: it may sign, and not derive as masters do."""
+    return compute_cmac(secret, bytes(16))[: KCV_LENGTH[KcvMethod.AES_CMAC]]
+
+
+def _compute_check_value(master: LoadedMaster, method: KcvMethod) -> bytes:
+    if master.use is MasterUse.DERIVE:
+        return read_check_value(master.secret, master.key_type, method)
+    if method is not KcvMethod.AES_CMAC:
+        raise KmsError(Code.KEY_KCV_MISMATCH, f"a KEK's check value is by {KcvMethod.AES_CMAC}, not {method}")
+    return compute_kek_check_value(master.secret)
 
 
 def generate_master(connection: Connection, object_id: bytes, label: str) -> NewMaster:
@@ -139,13 +175,14 @@ def generate_master(connection: Connection, object_id: bytes, label: str) -> New
             mechanism=Mechanism.AES_KEY_GEN,
             template=dict(MASTER.attributes),
         )
-        secret = _get_object(connection, object_id)
+        secret = get_object(connection, object_id)
     master = load_master(secret, object_id)
+    check_use(master, MasterUse.DERIVE)
     if master.key_type is not KeyType.AES256 or secret[Attribute.LOCAL] is not True:
         raise KmsError(
             Code.KEY_ATTRIBUTES, f"object {object_id.hex().upper()} is no AES-256 key generated in the HSM; not used"
         )
-    return _describe(connection, master)
+    return describe(connection, master)
 
 
 def import_master(
@@ -168,12 +205,13 @@ def import_master(
             connection.hsm_session.create_object(build_value_template(MASTER, key_type, value, object_id, label))
         finally:
             erase(value)
-        secret = _get_object(connection, object_id)
+        secret = get_object(connection, object_id)
     master = load_master(secret, object_id)
+    check_use(master, MasterUse.DERIVE)
     if master.key_type is not key_type:
         raise KmsError(Code.KEY_ATTRIBUTES, f"object {object_id.hex().upper()} is {master.key_type}, not {key_type}")
     check_kcv(master, expected[1], expected[0])
-    return _describe(connection, master)
+    return describe(connection, master)
 
 
 def try_components(
@@ -186,6 +224,15 @@ def try_components(
         _try_value(connection, key_type, value, expected)
     finally:
         erase(value)
+
+
+def check_use(master: LoadedMaster, use: MasterUse) -> None:
+    """Raise `key.attributes` unless the key found is one for this use."""
+    if master.use is not use:
+        raise KmsError(
+            Code.KEY_ATTRIBUTES,
+            f"object {master.object_id.hex().upper()} in the HSM is a key to {master.use}, not {use}",
+        )
 
 
 def check_object_id(object_id: bytes) -> None:
@@ -229,7 +276,8 @@ def _try_value(connection: Connection, key_type: KeyType, value: bytes, expected
         )
 
 
-def _get_object(connection: Connection, object_id: bytes) -> SecretKey:
+def get_object(connection: Connection, object_id: bytes) -> SecretKey:
+    """The key that was just made under this object id. Raises `key.ambiguous`."""
     # Looked up again, not taken from the call that made it: so a second key of the same id is noticed at once.
     secret = find_object(connection, object_id)
     if secret is None:
@@ -237,17 +285,19 @@ def _get_object(connection: Connection, object_id: bytes) -> SecretKey:
     return secret
 
 
-def _check_absence(connection: Connection, now: float) -> None:
+def check_absence(connection: Connection, now: float) -> None:
+    """Raise ConnectionLostError when "not found" may mean that the token was away. `now`: monotonic seconds."""
     connection.check_alive()
     if not connection.masters and now - connection.opened_at > FRESH_S:
         # Nothing proves that this connection still sees the token's objects; a new one does.
         raise ConnectionLostError("a key was not found by an old connection")
 
 
-def _describe(connection: Connection, master: LoadedMaster) -> NewMaster:
+def describe(connection: Connection, master: LoadedMaster) -> NewMaster:
+    """What there is to record of a key that was made: its check value for people, and its attributes read back."""
     method = get_method_for_people(master.key_type)
     if method not in master.check_values:
-        master.check_values[method] = read_check_value(master.secret, master.key_type, method)
+        master.check_values[method] = _compute_check_value(master, method)
     connection.masters[master.object_id] = master
     found = master.secret.get_attributes(list(_RECORDED))
     attributes = tuple((f"CKA_{name.name}", _show(found.get(name))) for name in _RECORDED)

@@ -27,6 +27,15 @@ REQUIRED = (
     Mechanism.DES3_CBC,
 )
 
+# Needed once a platform exchanges keys with a peer.
+PEER = (
+    Mechanism.AES_KEY_WRAP,
+    Mechanism.RSA_PKCS_KEY_PAIR_GEN,
+    Mechanism.RSA_PKCS_OAEP,
+    Mechanism.EC_KEY_PAIR_GEN,
+    Mechanism.ECDSA,
+)
+
 TOKEN_TYPES = {
     KeyType.DES2: TokenKeyType.DES2,
     KeyType.DES3: TokenKeyType.DES3,

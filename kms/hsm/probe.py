@@ -14,10 +14,11 @@ from pkcs11.exceptions import PKCS11Error
 from kms.card.keys import CipherMode, KeyType, KeyUse
 from kms.errors import Code, KmsError
 from kms.hsm.faults import is_lost
-from kms.hsm.mechanisms import REQUIRED, get_name
+from kms.hsm.key_wrap import wrap_by_aes
+from kms.hsm.mechanisms import PEER, REQUIRED, get_name
 from kms.hsm.operations import compute_cmac, decrypt, derive, encrypt, wrap
 from kms.hsm.settings import HsmSettings
-from kms.hsm.templates import build_value_template, get_session_template
+from kms.hsm.templates import PROBE_KEK, build_value_template, get_session_template
 from kms.hsm.wrapping import WrapPlan, WrapStrategy, build_plan
 
 # Published values: FIPS 197 appendix C.1; RFC 4493 section 4 example 2; GlobalPlatform's test key 404142…4F, whose
@@ -38,24 +39,37 @@ DES_WRAPPED = bytes.fromhex("FF3E0B17BD60FE2CE0C8AA582DAB10BA")
 # PAYLOAD twice, so that chaining and the IV show
 AES_WRAPPED = bytes.fromhex("868D79BD49A5681CFAE908AD51300BA073AC0867615C0384827F3B5180BA49C2")
 
+# RFC 3394 section 4.6: 256 bits of key data under a 256-bit KEK
+KEK = bytes(range(32))
+KEK_PAYLOAD = bytes.fromhex("00112233445566778899AABBCCDDEEFF000102030405060708090A0B0C0D0E0F")
+KEK_WRAPPED = bytes.fromhex("28C9F404C4B810F4CBCCB35CFB87F8263F5786E2D80ED326CBC7F0E71A99F43BFB988B9B7A02DD21")
+
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What the token lists, what it lacks of what we need, and how it wraps."""
+    """What the token lists, what it lacks of what we need, and how it wraps.
+
+    `missing_peer_mechanisms`: of those that only an exchange of keys with a peer needs.
+    """
 
     mechanisms: tuple[str, ...]
     missing_mechanisms: tuple[str, ...]
     plan: WrapPlan
+    missing_peer_mechanisms: tuple[str, ...] = ()
 
 
 def probe_token(token: Token, hsm_session: Session, settings: HsmSettings) -> ProbeResult:
     """Probe a token that was just opened. Raises `hsm.mechanism` when it answers a known question wrongly."""
     listed = token.slot.get_mechanisms()
+    missing_for_peers = tuple(mechanism.name for mechanism in PEER if mechanism not in listed)
     missing = tuple(mechanism.name for mechanism in REQUIRED if mechanism not in listed)
+    if settings.has_peers:
+        missing += missing_for_peers
     names = tuple(sorted(get_name(mechanism) for mechanism in listed))
     if missing:
         # `kms hsm status` shall say what is missing; operations are refused by Connection.check_mechanisms.
-        return ProbeResult(names, missing, build_plan(settings, "nothing, not tried", "nothing, not tried"))
+        plan = build_plan(settings, "nothing, not tried", "nothing, not tried")
+        return ProbeResult(names, missing, plan, missing_for_peers)
     with ExitStack() as made:
         _check_aes(hsm_session, made)
         _check_des(hsm_session, made)
@@ -63,7 +77,9 @@ def probe_token(token: Token, hsm_session: Session, settings: HsmSettings) -> Pr
         aes_refusal = _try_wrap(
             hsm_session, made, (KeyType.AES128, AES_KEY), (KeyType.AES256, PAYLOAD * 2), AES_WRAPPED
         )
-    return ProbeResult(names, missing, build_plan(settings, des_refusal, aes_refusal))
+        if not missing_for_peers:
+            _check_key_wrap(hsm_session, made)
+    return ProbeResult(names, missing, build_plan(settings, des_refusal, aes_refusal), missing_for_peers)
 
 
 def _check_aes(hsm_session: Session, made: ExitStack) -> None:
@@ -94,6 +110,15 @@ def _check_des(hsm_session: Session, made: ExitStack) -> None:
     made.callback(by_ecb.destroy)
     answer = encrypt(by_ecb, KeyType.DES3, CipherMode.CBC, bytes(16), None)
     _check_answer("DES3_ECB_ENCRYPT_DATA and DES3_CBC", answer, DES3_CBC_CIPHER)
+
+
+def _check_key_wrap(hsm_session: Session, made: ExitStack) -> None:
+    kek = hsm_session.create_object(build_value_template(PROBE_KEK, KeyType.AES256, KEK))
+    made.callback(kek.destroy)
+    payload = _make(hsm_session, made, KeyType.AES256, KEK_PAYLOAD, KeyUse.PAYLOAD)
+    if not isinstance(kek, SecretKey):
+        raise KmsError(Code.HSM_MECHANISM, "the HSM made something else than a secret key")
+    _check_answer("AES_KEY_WRAP", wrap_by_aes(kek, payload, KeyType.AES256.length), KEK_WRAPPED)
 
 
 def _try_wrap(

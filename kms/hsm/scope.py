@@ -7,6 +7,8 @@ attributes.
 
 from collections.abc import Sequence
 
+from pkcs11 import SecretKey
+
 from kms.card.keys import CipherMode, KeyHandle, KeyType, KeyUse, MasterRef
 from kms.errors import Code, KmsError
 from kms.hsm import operations
@@ -14,10 +16,18 @@ from kms.hsm.cmac import BLOCK, build_k1, split_blocks, xor
 from kms.hsm.connection import Connection
 from kms.hsm.gateway import Gateway
 from kms.hsm.handles import TokenKey
+from kms.hsm.key_wrap import unwrap_by_aes, wrap_by_aes
 from kms.hsm.masters import get_master
 from kms.hsm.mechanisms import get_block_length
 from kms.hsm.readable import read_chain_blocks, read_zero_block
-from kms.hsm.templates import PADDED_PAYLOAD, Template, check_attributes, get_session_template
+from kms.hsm.templates import (
+    PADDED_PAYLOAD,
+    MasterUse,
+    Template,
+    check_attributes,
+    get_session_template,
+    get_unwrapped_template,
+)
 from kms.hsm.wrapping import WrapStrategy, check_allowed, erase
 
 _WRAP_MODES = {True: CipherMode.CBC, False: CipherMode.ECB}  # by is_aes: SCP03 wraps by CBC, SCP02 by ECB
@@ -101,6 +111,26 @@ class TokenScope:
             strategy = connection.plan.get_strategy(payload.key_type)
             return operations.wrap(by.secret, by.key_type, payload=secret, length=length, mode=mode, strategy=strategy)
 
+    def wrap_for_peer(self, kek: KeyHandle, key: KeyHandle) -> bytes:
+        """See `KeyPort.wrap_for_peer`. The token does it by itself, whatever the strategy for wrapping to cards is."""
+        by = self._check_handle(kek, MasterUse.WRAP_FOR_PEER)
+        payload = self._check_handle(key, KeyUse.PAYLOAD)
+        with self._gateway.connect(by.generation):
+            return wrap_by_aes(by.secret, payload.secret, payload.key_type.length)
+
+    def unwrap(self, kek: KeyHandle, wrapped: bytes, key_type: KeyType, use: KeyUse) -> TokenKey:
+        """See `KeyPort.unwrap`."""
+        by = self._check_handle(kek, MasterUse.UNWRAP_FROM_PEER)
+        if use is KeyUse.PAYLOAD:
+            raise _build_refusal("a key that was handed over never leaves this HSM again")
+        with self._gateway.connect(by.generation) as connection:
+            strategy = connection.plan.get_strategy(key_type)
+            if use is KeyUse.WRAP:
+                check_allowed(strategy)
+            template = get_unwrapped_template(use, key_type, strategy)
+            secret = unwrap_by_aes(connection, by.secret, wrapped, key_type=key_type, template=template)
+            return self._keep(connection, secret, key_type, use, template)
+
     def close(self) -> None:
         """Destroy every session object this scope made. Objects of a lost connection died with it."""
         self._closed = True
@@ -124,10 +154,11 @@ class TokenScope:
         with self._gateway.connect(self._generation) as connection:
             connection.check_mechanisms()
             master = get_master(connection, ref, self._gateway.now())
+            if master.use is not MasterUse.DERIVE:
+                connection.check_peer_mechanisms()
             self._generation = connection.generation
-            return TokenKey(
-                master.key_type, KeyUse.DERIVE, connection.generation, self, master.secret, master.object_id
-            )
+            use = KeyUse.DERIVE if master.use is MasterUse.DERIVE else master.use
+            return TokenKey(master.key_type, use, connection.generation, self, master.secret, master.object_id)
 
     def _derive(
         self, connection: Connection, parent: TokenKey, mode: CipherMode, data: bytes, *, key_type: KeyType, use: KeyUse
@@ -137,9 +168,7 @@ class TokenScope:
             check_allowed(strategy)  # before a key is made that could be read
         template = get_session_template(use, key_type, strategy)
         secret = operations.derive(parent.secret, parent.key_type, mode, data, key_type=key_type, template=template)
-        key = TokenKey(key_type, use, connection.generation, self, secret)
-        self._made.append(key)
-        self._check_once(connection, key, template)
+        key = self._keep(connection, secret, key_type, use, template)
         if use is KeyUse.PAYLOAD and key_type is KeyType.AES192 and strategy is WrapStrategy.NATIVE:
             # SoftHSM2 cannot wrap 24 bytes by AES-CBC: the two blocks are derived as one 32-byte key beside it.
             padded = operations.derive(
@@ -149,10 +178,16 @@ class TokenScope:
             self._made[-1] = key
         return key
 
-    def _check_once(self, connection: Connection, key: TokenKey, template: Template) -> None:
+    def _keep(
+        self, connection: Connection, secret: SecretKey, key_type: KeyType, use: KeyUse, template: Template
+    ) -> TokenKey:
+        """The handle of a session object, which `close` destroys; its attributes are read back once per connection."""
+        key = TokenKey(key_type, use, connection.generation, self, secret)
+        self._made.append(key)
         if template.name not in connection.checked_templates:
-            check_attributes(key.secret, template)
+            check_attributes(secret, template)
             connection.checked_templates.add(template.name)
+        return key
 
     def _read_cmac_state(
         self, connection: Connection, parent: TokenKey, messages: tuple[bytes, ...]
@@ -180,7 +215,7 @@ class TokenScope:
         self._subkeys[parent] = k1
         return k1, chains
 
-    def _check_handle(self, key: KeyHandle, *uses: KeyUse) -> TokenKey:
+    def _check_handle(self, key: KeyHandle, *uses: KeyUse | MasterUse) -> TokenKey:
         self._check_open()
         if not isinstance(key, TokenKey) or key.scope is not self:
             raise _build_refusal("the key handle belongs to another scope")

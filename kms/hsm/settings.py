@@ -15,6 +15,7 @@ class HsmSettings:
     `allow_transient_plaintext`: keys may be read for the moment of wrapping where the token cannot wrap (docs/adr
     0022); ignored in `production`. `call_timeout_s`: a call that takes longer counts as hanging. `first_retry_s`,
     `longest_retry_s`: how long calls fail at once after opening the token failed; doubled each time.
+    `has_peers`: the token must be able to exchange keys with a peer's.
     `heartbeat_s`: how often an idle token is asked for a sign of life.
     """
 
@@ -28,3 +29,4 @@ class HsmSettings:
     first_retry_s: float = 0.25
     longest_retry_s: float = 2.0
     heartbeat_s: float = 1.0
+    has_peers: bool = False

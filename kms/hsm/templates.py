@@ -7,7 +7,8 @@ masters attribute by attribute each time they are looked up; session keys' capab
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from pkcs11 import Attribute, Key, MechanismFlag, ObjectClass
 from pkcs11.types import DecryptMixin, DeriveMixin, EncryptMixin, SignMixin, UnwrapMixin, VerifyMixin, WrapMixin
@@ -40,9 +41,37 @@ _SESSION_ATTRIBUTES: Mapping[Attribute, bool] = {
 }
 
 
+_LASTING_ATTRIBUTES: Mapping[Attribute, bool] = {
+    Attribute.TOKEN: True,
+    Attribute.PRIVATE: True,
+    Attribute.SENSITIVE: True,
+    Attribute.EXTRACTABLE: False,
+    Attribute.COPYABLE: False,
+    Attribute.DESTROYABLE: False,
+    Attribute.MODIFIABLE: False,
+}
+
+_PUBLIC_ATTRIBUTES: Mapping[Attribute, bool] = {
+    Attribute.TOKEN: True,
+    Attribute.PRIVATE: True,  # nobody without the PIN can put another beside it
+    Attribute.VERIFY_RECOVER: False,
+    Attribute.COPYABLE: False,
+    Attribute.DESTROYABLE: False,
+    Attribute.MODIFIABLE: False,
+}
+
+
+class MasterUse(StrEnum):
+    """What a lasting secret key does: one of these and nothing else."""
+
+    DERIVE = "derive"
+    WRAP_FOR_PEER = "wrap for a peer"
+    UNWRAP_FROM_PEER = "unwrap what a peer wrapped"
+
+
 @dataclass(frozen=True)
 class Template:
-    """What a new session object may do and how it is kept. `name`: for the once-per-connection check and errors."""
+    """What a new object may do and how it is kept. `name`: for the once-per-connection check and errors."""
 
     name: str
     capabilities: MechanismFlag
@@ -50,19 +79,7 @@ class Template:
 
 
 # R19: a master is derive-only, and nothing about it can be changed, copied, read or destroyed by the service's login.
-MASTER = Template(
-    "master",
-    MechanismFlag.DERIVE,
-    {
-        Attribute.TOKEN: True,
-        Attribute.PRIVATE: True,
-        Attribute.SENSITIVE: True,
-        Attribute.EXTRACTABLE: False,
-        Attribute.MODIFIABLE: False,
-        Attribute.COPYABLE: False,
-        Attribute.DESTROYABLE: False,
-    },
-)
+MASTER = Template("master", MechanismFlag.DERIVE, _LASTING_ATTRIBUTES)
 
 # The same for the moment in which an imported value's check value is found out, before it becomes a token object.
 TRIAL = Template("trial", MechanismFlag.DERIVE, _SESSION_ATTRIBUTES)
@@ -76,6 +93,48 @@ READABLE = Template(
 
 # The 32 bytes that are wrapped in place of a 24-byte AES key (`scope.py`).
 PADDED_PAYLOAD = Template("padded-payload", NO_CAPABILITY, {**_SESSION_ATTRIBUTES, Attribute.EXTRACTABLE: True})
+
+# A peer's KEK either wraps or unwraps, by side, and never encrypts. SIGN is for its check value, a CMAC: it gives
+# nobody more than wrapping does (docs/adr/0026).
+WRAPPING_KEK = Template("wrapping KEK", MechanismFlag.WRAP | MechanismFlag.SIGN, _LASTING_ATTRIBUTES)
+UNWRAPPING_KEK = Template("unwrapping KEK", MechanismFlag.UNWRAP | MechanismFlag.SIGN, _LASTING_ATTRIBUTES)
+
+# The KEK for the moment in which it is made and wrapped for its two lasting places: it can do nothing but be wrapped.
+NEW_KEK = Template("new KEK", NO_CAPABILITY, {**_SESSION_ATTRIBUTES, Attribute.EXTRACTABLE: True})
+# What carries it into this token's lasting object. It wraps and unwraps, and dies within the same call of the vault.
+FERRY = Template("ferry", MechanismFlag.WRAP | MechanismFlag.UNWRAP, _SESSION_ATTRIBUTES)
+# A KEK of a published value, to try the token with.
+PROBE_KEK = Template("probe KEK", MechanismFlag.WRAP, _SESSION_ATTRIBUTES)
+# A KEK that a peer sent, while its check value is compared.
+TRIAL_KEK = Template("trial KEK", MechanismFlag.SIGN, _SESSION_ATTRIBUTES)
+# The peer's public transport key, for one wrapping.
+PEER_TRANSPORT = Template(
+    "peer's transport",
+    MechanismFlag.WRAP,
+    {
+        Attribute.TOKEN: False,
+        Attribute.PRIVATE: True,
+        Attribute.VERIFY_RECOVER: False,
+        Attribute.COPYABLE: False,
+        Attribute.MODIFIABLE: False,
+    },
+)
+
+# Key pairs of this platform. SoftHSM2 sets CKA_SIGN_RECOVER and CKA_VERIFY_RECOVER unless they are refused by name.
+SIGNING_PRIVATE = Template(
+    "private signing", MechanismFlag.SIGN, {Attribute.SIGN_RECOVER: False, **_LASTING_ATTRIBUTES}
+)
+SIGNING_PUBLIC = Template("public signing", MechanismFlag.VERIFY, _PUBLIC_ATTRIBUTES)
+TRANSPORT_PRIVATE = Template(
+    "private transport", MechanismFlag.UNWRAP, {Attribute.SIGN_RECOVER: False, **_LASTING_ATTRIBUTES}
+)
+TRANSPORT_PUBLIC = Template("public transport", MechanismFlag.WRAP, _PUBLIC_ATTRIBUTES)
+
+MASTER_TEMPLATES = {
+    MasterUse.DERIVE: MASTER,
+    MasterUse.WRAP_FOR_PEER: WRAPPING_KEK,
+    MasterUse.UNWRAP_FROM_PEER: UNWRAPPING_KEK,
+}
 
 
 def get_session_template(use: KeyUse, key_type: KeyType, strategy: WrapStrategy) -> Template:
@@ -103,6 +162,19 @@ def _get_capabilities(use: KeyUse, key_type: KeyType, strategy: WrapStrategy) ->
             return MechanismFlag.WRAP if strategy is WrapStrategy.NATIVE else MechanismFlag.ENCRYPT
 
 
+def get_unwrapped_template(use: KeyUse, key_type: KeyType, strategy: WrapStrategy) -> Template:
+    """The template of a session object that is unwrapped, not derived: the same, checked apart."""
+    template = get_session_template(use, key_type, strategy)
+    return replace(template, name=f"unwrapped {template.name}")
+
+
+def build_public_template(template: Template, values: Mapping[Attribute, object]) -> dict[Attribute, object]:
+    """The template of C_CreateObject for a public key. `values`: type and numbers of the key."""
+    rights = (Attribute.ENCRYPT, Attribute.VERIFY, Attribute.WRAP)
+    capabilities = {name: bool(CAPABILITY_ATTRIBUTES[name][0] & template.capabilities) for name in rights}
+    return {**values, **capabilities, **template.attributes}
+
+
 def build_value_template(
     template: Template, key_type: KeyType, value: bytes, object_id: bytes = b"", label: str = ""
 ) -> dict[Attribute, object]:
@@ -117,6 +189,13 @@ def build_value_template(
         **capabilities,
         **template.attributes,
     }
+
+
+def find_master_use(key: Key) -> MasterUse:
+    """What a lasting secret key is for, by the rights the token gave it; its template decides whether that is all."""
+    if isinstance(key, WrapMixin):
+        return MasterUse.WRAP_FOR_PEER
+    return MasterUse.UNWRAP_FROM_PEER if isinstance(key, UnwrapMixin) else MasterUse.DERIVE
 
 
 def check_capabilities(key: Key, template: Template) -> None:

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from kms.card.keys import KcvMethod, KeyType
+from kms.domain.keys import PlatformKeyPurpose
 from kms.errors import Code, KmsError
-from kms.hsm import masters
+from kms.hsm import keks, key_pairs, masters
 from kms.hsm.gateway import Gateway
 from kms.hsm.scope import TokenScope
 from kms.hsm.settings import HsmSettings
 from kms.hsm.watch import Watch
-from kms.service.ports import HsmStatus, NewMaster
+from kms.service.ports import HsmStatus, NewKek, NewMaster
 
 MAX_RANDOM = 1024  # bytes
 
@@ -71,6 +72,7 @@ class TokenVault:
             token = connection.token.slot.get_token()
             plan = connection.plan
             mechanisms, missing = connection.mechanisms, connection.missing_mechanisms
+            missing_for_peers = connection.missing_peer_mechanisms
         return HsmStatus(
             token_label=token.label,
             manufacturer=token.manufacturer_id,
@@ -82,6 +84,7 @@ class TokenVault:
             wrap_strategy=str(plan.weakest),
             answered_at=self._gateway.answered_at,
             wrap_reason=plan.reason,
+            missing_peer_mechanisms=missing_for_peers,
         )
 
     def generate_master(self, object_id: bytes, label: str) -> NewMaster:
@@ -123,6 +126,52 @@ class TokenVault:
         finally:
             for component in components:
                 component[:] = bytes(len(component))
+
+    def generate_signing_key(self, object_id: bytes, label: str) -> bytes:
+        """See `Vault.generate_signing_key`."""
+        return self._generate_key_pair(object_id, label, PlatformKeyPurpose.SIGNING)
+
+    def generate_transport_key(self, object_id: bytes, label: str) -> bytes:
+        """See `Vault.generate_transport_key`."""
+        return self._generate_key_pair(object_id, label, PlatformKeyPurpose.TRANSPORT)
+
+    def sign(self, object_id: bytes, data: bytes) -> bytes:
+        """See `Vault.sign`."""
+        with self._gateway.connect() as connection:
+            connection.check_peer_mechanisms()
+            return key_pairs.sign(connection, object_id, data, self._gateway.now())
+
+    def check_key_pair(self, object_id: bytes, purpose: PlatformKeyPurpose, public_key_der: bytes) -> None:
+        """See `Vault.check_key_pair`."""
+        with self._gateway.connect() as connection:
+            key_pairs.check_key_pair(connection, object_id, purpose, public_key_der, self._gateway.now())
+
+    def generate_kek(self, object_id: bytes, label: str, peer_transport_public: bytes) -> NewKek:
+        """See `Vault.generate_kek`."""
+        with self._gateway.connect() as connection:
+            connection.check_peer_mechanisms()
+            return keks.generate_kek(connection, object_id, label, peer_transport_public)
+
+    def unwrap_kek(
+        self, object_id: bytes, label: str, own_transport_object_id: bytes, wrapped: bytes, *, expected_kcv: bytes
+    ) -> NewMaster:
+        """See `Vault.unwrap_kek`."""
+        with self._gateway.connect() as connection:
+            connection.check_peer_mechanisms()
+            return keks.unwrap_kek(
+                connection,
+                object_id,
+                label,
+                transport_object_id=own_transport_object_id,
+                wrapped=wrapped,
+                expected_kcv=expected_kcv,
+                now=self._gateway.now(),
+            )
+
+    def _generate_key_pair(self, object_id: bytes, label: str, purpose: PlatformKeyPurpose) -> bytes:
+        with self._gateway.connect() as connection:
+            connection.check_peer_mechanisms()
+            return key_pairs.generate_key_pair(connection, object_id, label, purpose)
 
     def close(self) -> None:
         """Stop watching, log out and end the connection."""

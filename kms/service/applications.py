@@ -14,6 +14,7 @@ from kms.domain.pending import PendingCard, PendingItem
 from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateReason, UpdateState
 from kms.domain.visits import Terminal
 from kms.errors import Code, KmsError
+from kms.service.domain_requests import DomainRequests
 from kms.service.ports import Clock, Identifiers, Store, Transaction
 from kms.service.visits import VisitService
 
@@ -27,7 +28,7 @@ class AppliedFor:
 
 
 class ApplicationService:
-    """The use cases of applications. `new_session_id`: gives an unguessable UUID."""
+    """The use cases of applications. `new_session_id`: gives an unguessable UUID; `requests`: asks other issuers."""
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class ApplicationService:
         catalogue: Sequence[CatalogueEntry],
         platform: str,
         new_session_id: Callable[[], str],
+        requests: DomainRequests,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -47,6 +49,7 @@ class ApplicationService:
         self._catalogue = {entry.aid: entry for entry in catalogue}
         self._platform = platform
         self._new_session_id = new_session_id
+        self._requests = requests
 
     def apply(self, terminal: Terminal, card_identity: bytes, application_aid: bytes) -> AppliedFor:
         """Record a card user's application and open the visit for it.
@@ -56,6 +59,8 @@ class ApplicationService:
         entry = self._catalogue.get(application_aid)
         if entry is None:
             raise KmsError(Code.NOT_FOUND, "this application is not in the platform's catalogue")
+        if entry.managed_by == "provider":
+            self._requests.ensure(terminal, card_identity, entry)
         with self._store.transaction() as tx:
             card = get_served_card(tx, card_identity)
             domain = self._ensure_domain(tx, card, entry)

@@ -10,14 +10,15 @@ from datetime import datetime
 
 from kms.domain.audit import AuditEvent
 from kms.domain.cards import Application, Card, DomainKind, SecurityDomain
-from kms.domain.keys import Delivery, KeySet, KeyState, MasterKey, MasterKind
+from kms.domain.keys import Delivery, KeySet, KeyState, MasterKey, MasterKind, PeerKey
+from kms.domain.transfers import OPEN_TRANSFERS, Transfer
 from kms.domain.updates import KeyUpdate
 from kms.domain.visits import Terminal, TerminalState, Visit, VisitEvent
 from kms.errors import Code, KmsError
 from kms.service.ports import Transaction
 
 IN_DOUBT = (Delivery.IN_FLIGHT, Delivery.IN_DOUBT)
-_Saved = Card | SecurityDomain | KeySet | KeyUpdate | Application | Visit | Terminal
+_Saved = Card | SecurityDomain | KeySet | KeyUpdate | Application | Visit | Terminal | Transfer
 
 
 @dataclass
@@ -31,6 +32,8 @@ class CardRecord:
     applications: dict[str, Application]
     visits: dict[str, Visit]
     masters: dict[str, MasterKey]
+    transfers: dict[str, Transfer] = field(default_factory=dict)
+    peer_keys: dict[str, PeerKey] = field(default_factory=dict)
     _added: list[KeySet] = field(default_factory=list)
     _changed: dict[str, _Saved] = field(default_factory=dict)
     _audit: list[AuditEvent] = field(default_factory=list)
@@ -39,10 +42,19 @@ class CardRecord:
     @property
     def isd(self) -> SecurityDomain:
         """The issuer security domain. Raises `input.not-found` for a card that was enrolled without one."""
-        for domain in self.domains.values():
-            if domain.kind is DomainKind.ISD:
-                return domain
-        raise KmsError(Code.NOT_FOUND, "the card has no issuer security domain on record: enrol it again")
+        isd = self.find_isd()
+        if isd is None:
+            raise KmsError(Code.NOT_FOUND, "the card has no issuer security domain on record: enrol it again")
+        return isd
+
+    def find_isd(self) -> SecurityDomain | None:
+        """The issuer security domain; None on a card that another platform issued."""
+        return next((item for item in self.domains.values() if item.kind is DomainKind.ISD), None)
+
+    def find_transfer(self, domain: SecurityDomain) -> Transfer | None:
+        """The newest transfer of a security domain that is not at its end."""
+        mine = [item for item in self.transfers.values() if item.security_domain_id == domain.id]
+        return next((item for item in reversed(mine) if item.state in OPEN_TRANSFERS), None)
 
     def sets_of(self, domain: SecurityDomain) -> list[KeySet]:
         """The key sets of a security domain, oldest first."""
@@ -91,6 +103,8 @@ class CardRecord:
                 self.applications[item.id] = item
             case Visit():
                 self.visits[item.id] = item
+            case Transfer():
+                self.transfers[item.id] = item
             case Terminal():
                 pass
         self._changed[item.id] = item
@@ -112,32 +126,40 @@ class CardRecord:
         added = {item.id for item in self._added}
         tx.key_sets.add_all([self.key_sets[item.id] for item in self._added])
         for item in self._changed.values():
-            match item:
-                case Card():
-                    tx.cards.save(replace(item, version=item.version + 1))
-                case SecurityDomain():
-                    tx.security_domains.save(item)
-                case KeySet():
-                    if item.id not in added:
-                        tx.key_sets.save(item)
-                case KeyUpdate():
-                    tx.key_updates.save(item)
-                case Application():
-                    tx.applications.save(item)
-                case Visit():
-                    tx.visits.save(item)
-                case Terminal():
-                    # The card's claim does not cover it: an officer's revocation in between stands.
-                    if tx.terminals.get(item.id).state is TerminalState.ENROLLED:
-                        tx.terminals.save(item)
+            if item.id not in added:
+                _write_item(tx, item)
         for event in self._events:
             tx.visits.add_event(event)
         for record in self._audit:
             tx.audit.append(record)
 
 
+def _write_item(tx: Transaction, item: _Saved) -> None:
+    match item:
+        case Card():
+            tx.cards.save(replace(item, version=item.version + 1))
+        case SecurityDomain():
+            tx.security_domains.save(item)
+        case KeySet():
+            tx.key_sets.save(item)
+        case KeyUpdate():
+            tx.key_updates.save(item)
+        case Application():
+            tx.applications.save(item)
+        case Visit():
+            tx.visits.save(item)
+        case Transfer():
+            tx.transfers.save(item)
+        case Terminal():
+            # The card's claim does not cover it: an officer's revocation in between stands.
+            if tx.terminals.get(item.id).state is TerminalState.ENROLLED:
+                tx.terminals.save(item)
+
+
 def load_card_record(tx: Transaction, card: Card, visits: Iterable[Visit]) -> CardRecord:
     """Read a card's records. `visits`: the card's open visits."""
+    transfers = tx.transfers.list_for_card(card.identity)
+    peer_keys = {peer: tx.peer_keys.find_active(peer) for peer in {item.peer for item in transfers}}
     return CardRecord(
         card=card,
         domains={item.id: item for item in tx.security_domains.list_for_card(card.id)},
@@ -146,4 +168,6 @@ def load_card_record(tx: Transaction, card: Card, visits: Iterable[Visit]) -> Ca
         applications={item.id: item for item in tx.applications.list_for_card(card.id)},
         visits={item.id: item for item in visits},
         masters={item.id: item for item in tx.master_keys.list(limit=1000)},
+        transfers={item.id: item for item in transfers},
+        peer_keys={peer: key for peer, key in peer_keys.items() if key is not None},
     )

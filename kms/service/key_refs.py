@@ -1,11 +1,13 @@
 """From a key set's record to the reference by which the card core derives it."""
 
-from kms.card.keys import DerivedKeys, KeySetRef, MasterRef, VendorKeys
+from kms.card.keys import DerivedKeys, KeySetRef, MasterRef, VendorKeys, WrappedKeys
 from kms.card.programs.base import Candidate
 from kms.domain.cards import Card, SecurityDomain
-from kms.domain.keys import KeySet, MasterKey
+from kms.domain.keys import KeySet, MasterKey, MasterKind
+from kms.domain.transfers import HandOver
 from kms.errors import Code, KmsError
 from kms.service.card_record import CardRecord
+from kms.service.envelopes import load_envelope
 
 
 def build_master_ref(master: MasterKey) -> MasterRef:
@@ -24,10 +26,27 @@ def build_key_set_ref(
     return KeySetRef(key_set.kvn, key_set.key_type, source)
 
 
+def find_hand_over(record: CardRecord, domain: SecurityDomain) -> HandOver | None:
+    """The hand-over that a provider keeps until its own keys are proved."""
+    transfer = record.find_transfer(domain)
+    return load_envelope(transfer.envelope) if transfer is not None and transfer.envelope is not None else None
+
+
+def build_wrapped_ref(hand_over: HandOver, kek: MasterRef) -> KeySetRef:
+    """The handed-over key set as the card core uses it."""
+    enc, mac, dek = hand_over.wrapped
+    return KeySetRef(hand_over.kvn, hand_over.key_type, WrappedKeys(kek, (enc, mac, dek)))
+
+
 def build_candidate(platform: str, record: CardRecord, key_set: KeySet) -> Candidate:
     """The key set as programs name it. Raises `key.missing` when its master is not on record."""
     master = record.masters.get(key_set.master_id)
     if master is None:
         raise KmsError(Code.KEY_MISSING, f"the master key of key set {key_set.id} is not on record")
     domain = record.domains[key_set.security_domain_id]
+    if master.kind is MasterKind.PEER_KEK:
+        hand_over = find_hand_over(record, domain)
+        if hand_over is None or hand_over.generation != key_set.generation:
+            raise KmsError(Code.KEY_MISSING, "the handed-over keys were erased: they were replaced by our own")
+        return Candidate(key_set.id, build_wrapped_ref(hand_over, build_master_ref(master)))
     return Candidate(key_set.id, build_key_set_ref(platform, record.card, domain, key_set, master))

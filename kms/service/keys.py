@@ -48,6 +48,8 @@ class KeyService:
 
         Raises `input.conflict` when the name has an active key and no new generation was asked for, `hsm.*`, `key.*`.
         """
+        if kind is MasterKind.PEER_KEK:
+            raise KmsError(Code.INPUT_INVALID, "a peer's KEK is made by an exchange with it (`kms keys exchange`)")
         if kind is MasterKind.VENDOR:
             raise KmsError(Code.INPUT_INVALID, "vendor keys are the manufacturer's: import them (`kms keys import`)")
         planned = self._plan(kind, name, KeyType.AES256, actor, new_generation=new_generation)

@@ -19,10 +19,11 @@ from kms.card.programs.replace_keys import ReplaceKeys
 from kms.card.programs.state import ProgramState
 from kms.domain.cards import DomainKind, DomainState, SecurityDomain
 from kms.domain.keys import Delivery, KeySet, KeyState
+from kms.domain.transfers import Transfer
 from kms.domain.updates import KeyUpdate
 from kms.errors import Code, KmsError
 from kms.service.card_record import IN_DOUBT, CardRecord
-from kms.service.key_refs import build_candidate
+from kms.service.key_refs import build_candidate, find_hand_over
 from kms.service.new_key_sets import MASTER_KINDS, NewKeySet, plan_key_set
 from kms.service.ports import Identifiers
 
@@ -39,18 +40,23 @@ class Planner:
     identifiers: Identifiers
     now: datetime
 
-    def plan(self, record: CardRecord, update: KeyUpdate) -> ProgramState | None:
+    def plan(self, record: CardRecord, update: KeyUpdate) -> ProgramState | Transfer | None:
         """The next program for an update; None when its new key set is in force and nothing old is left.
 
-        Plans new key sets into the record. Raises `key.missing`, `key.state`, `input.conflict`.
+        A transfer, where the issuer of the card has to act first: its batches are to be relayed. Plans new key sets
+        into the record. Raises `key.missing`, `key.state`, `input.conflict`.
         """
         domain = record.domains[update.security_domain_id]
         current = record.find_current_set(domain)
         if record.sets_in_doubt(domain):
             return self.reconcile(record, domain)
+        if current is not None and domain.managed_by != self.platform:
+            return None  # the initial keys are in: from here on the security domain is its provider's
         new = record.key_sets[update.new_key_set_id] if update.new_key_set_id else None
         if new is not None and new.delivery is Delivery.PROVED:
             return self._plan_removal(record, domain, new)
+        if domain.kind is DomainKind.SSD and record.find_isd() is None and self._needs_issuer(record, domain, current):
+            return self._find_transfer(record, domain)
         if current is None:
             return self._plan_first_keys(record, domain)
         if new is None:
@@ -66,7 +72,8 @@ class Planner:
     def reconcile(self, record: CardRecord, domain: SecurityDomain) -> Reconcile:
         """Ask which of the domain's sets is in force; an SSD that may have no keys answers with its parent's."""
         may_be_keyless = domain.kind is DomainKind.SSD and record.find_current_set(domain) is None
-        asked = [*(record.sets_of(record.isd) if may_be_keyless else []), *record.sets_of(domain)]
+        isd = record.find_isd()
+        asked = [*(record.sets_of(isd) if may_be_keyless and isd is not None else []), *record.sets_of(domain)]
         known = [item for item in asked if item.delivery in _MAY_BE_ON_CARD or was_sent(item)]
         # The set in doubt last: when it turns out to be in force, the next program goes on with its channel.
         known.sort(key=lambda item: (item.security_domain_id == domain.id, _likelihood(item)))
@@ -79,6 +86,22 @@ class Planner:
         if self.profile.r_mac and record.card.scp_i & R_MAC_OPTION:
             level = SecurityLevel(level | SecurityLevel.R_MAC)
         return ChannelParameters(record.card.scp, record.card.scp_i, level, domain.aid)
+
+    def _needs_issuer(self, record: CardRecord, domain: SecurityDomain, current: KeySet | None) -> bool:
+        """Whether the issuer must make initial keys first, or hand them over again after the envelope's end."""
+        if current is None:
+            return True
+        if current.purpose is not DerivationPurpose.SSD_INITIAL or current.delivery is not Delivery.FACTORY:
+            return False
+        hand_over = find_hand_over(record, domain)
+        return hand_over is None or hand_over.expires_at <= self.now
+
+    @staticmethod
+    def _find_transfer(record: CardRecord, domain: SecurityDomain) -> Transfer:
+        transfer = record.find_transfer(domain)
+        if transfer is None:
+            raise KmsError(Code.KEY_STATE, "the issuer was not asked for this security domain: apply for it again")
+        return transfer
 
     @property
     def _aes_block_form(self) -> Literal["long", "short"]:

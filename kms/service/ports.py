@@ -7,16 +7,16 @@ None, `save` writes all columns of an existing row. Leaving the `with` block com
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
 
 from kms.card.keys import KcvMethod, KeyPort, KeyType
 from kms.domain.audit import AuditEvent
 from kms.domain.cards import Application, Card, SecurityDomain
-from kms.domain.keys import KeySet, MasterKey, MasterKind
+from kms.domain.keys import KeySet, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
 from kms.domain.orders import Report
-from kms.domain.transfers import Envelope, RelayedOrder, TransferAnswer, TransferRequest, TransferState
+from kms.domain.transfers import Envelope, RelayedOrder, Transfer, TransferAnswer, TransferRequest, TransferState
 from kms.domain.updates import KeyUpdate
 from kms.domain.visits import Terminal, Visit, VisitEvent
 
@@ -110,6 +110,26 @@ class MasterKeyRepository(Repository[MasterKey], Protocol):
     def find_by_name(self, name: str) -> MasterKey | None: ...
 
 
+class TransferRepository(Repository[Transfer], Protocol):
+    def list_for_card(self, card_identity: bytes) -> Sequence[Transfer]:
+        """A card's transfers, oldest first."""
+        ...
+
+    def count_open(self, peer: str) -> int: ...
+    def count_since(self, peer: str, since: datetime) -> int: ...
+
+
+class PlatformKeyRepository(Repository[PlatformKey], Protocol):
+    def find_active(self, purpose: PlatformKeyPurpose) -> PlatformKey | None: ...
+    def find_planned(self, purpose: PlatformKeyPurpose) -> PlatformKey | None:
+        """The newest PRE_ACTIVATION one: its making was begun and not finished."""
+        ...
+
+
+class PeerKeyRepository(Repository[PeerKey], Protocol):
+    def find_active(self, peer: str) -> PeerKey | None: ...
+
+
 class AuditRepository(Protocol):
     def append(self, event: AuditEvent) -> None: ...
     def list(self, *, limit: int = 100, offset: int = 0) -> Sequence[AuditEvent]:
@@ -136,6 +156,12 @@ class Transaction(Protocol):
     def terminals(self) -> TerminalRepository: ...
     @property
     def master_keys(self) -> MasterKeyRepository: ...
+    @property
+    def transfers(self) -> TransferRepository: ...
+    @property
+    def platform_keys(self) -> PlatformKeyRepository: ...
+    @property
+    def peer_keys(self) -> PeerKeyRepository: ...
     @property
     def audit(self) -> AuditRepository: ...
 
@@ -171,7 +197,8 @@ class HsmStatus:
     """The token as `kms hsm status` shows it.
 
     `answered_at`: when it last answered a call. `wrap_strategy`: native, transient or refused, the weaker of triple DES
-    and AES; `wrap_reason`: what probing found of each.
+    and AES; `wrap_reason`: what probing found of each. `missing_peer_mechanisms`: what an exchange of keys with a peer
+    would need and the token lacks.
     """
 
     token_label: str
@@ -184,10 +211,19 @@ class HsmStatus:
     wrap_strategy: str
     answered_at: datetime | None
     wrap_reason: str = ""
+    missing_peer_mechanisms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NewKek:
+    """A KEK that was just made, and the same wrapped to the peer's transport key (RSA-OAEP, 384 bytes)."""
+
+    master: NewMaster
+    wrapped: bytes = field(repr=False)
 
 
 class Vault(Protocol):
-    """The HSM: scopes of key operations for the core, and the making of master keys."""
+    """The HSM: scopes of key operations for the core, and the making of master keys and of keys between platforms."""
 
     def open_scope(self) -> AbstractContextManager[KeyPort]:
         """Open a scope of key operations; its session objects are destroyed when it closes."""
@@ -238,6 +274,49 @@ class Vault(Protocol):
         The components are overwritten with zeros, whatever happens. The key is kept only if its check value is
         `expected_kcv`; else `key.kcv-mismatch`. The same `object_id` again gives the key that is there already, if its
         check value agrees. Raises `input.invalid` for components of a wrong number or length.
+        """
+        ...
+
+    def generate_signing_key(self, object_id: bytes, label: str) -> bytes:
+        """Generate an EC P-256 key pair whose private half signs and does nothing else; the public half (DER).
+
+        The same `object_id` again gives the pair that is there. Raises `key.attributes`, `key.ambiguous`, `hsm.*`.
+        """
+        ...
+
+    def sign(self, object_id: bytes, data: bytes) -> bytes:
+        """ECDSA over the SHA-256 of `data` by a signing key: r | s, 64 bytes. Raises `key.missing`, `hsm.*`."""
+        ...
+
+    def generate_transport_key(self, object_id: bytes, label: str) -> bytes:
+        """Generate an RSA key pair of 3072 bits whose private half unwraps and never decrypts; the public half (DER).
+
+        Otherwise as `generate_signing_key`.
+        """
+        ...
+
+    def check_key_pair(self, object_id: bytes, purpose: PlatformKeyPurpose, public_key_der: bytes) -> None:
+        """Raise unless the pair is there as it was made.
+
+        Raises `key.missing`, `key.ambiguous`, `key.attributes`, `key.kcv-mismatch` for another public half.
+        """
+        ...
+
+    def generate_kek(self, object_id: bytes, label: str, peer_transport_public: bytes) -> NewKek:
+        """Generate an AES-256 KEK that wraps and never unwraps, and wrap it to a peer's transport key (DER).
+
+        `object_id`: never used before, since a KEK that is there cannot be wrapped again: `input.conflict`. Raises
+        `input.invalid` for a transport key that is not RSA 3072.
+        """
+        ...
+
+    def unwrap_kek(
+        self, object_id: bytes, label: str, own_transport_object_id: bytes, wrapped: bytes, *, expected_kcv: bytes
+    ) -> NewMaster:
+        """Make the KEK that a peer generated: it unwraps and never wraps. `expected_kcv`: by CMAC, 5 bytes.
+
+        Nothing is kept of one with another check value (`key.kcv-mismatch`) or that cannot be unwrapped
+        (`key.unwrap-refused`). The same `object_id` again gives the key that is there, if its check value agrees.
         """
         ...
 

@@ -14,6 +14,7 @@ from kms.card.programs.base import Evidence, Installs
 from kms.domain.audit import AuditEvent
 from kms.domain.cards import ApplicationState, DomainState, SecurityDomain
 from kms.domain.keys import Delivery, KeySet, KeyState
+from kms.domain.transfers import HandOver, Transfer, TransferSide, TransferState
 from kms.domain.updates import KeyUpdate, UpdateState
 from kms.service.card_record import IN_DOUBT, CardRecord
 from kms.service.plan import must_add
@@ -60,7 +61,7 @@ class Settling:
         domain = self.record.domains[key_set.security_domain_id]
         if key_set.delivery is Delivery.FACTORY:
             self.record.save(replace(key_set, delivery=Delivery.PROVED, proved_at=self.now))
-            self._log_set("key-set.prove", key_set, "vendor's set in force")
+            self._log_set("key-set.prove", key_set, "delivered set in force")
             return
         for other in self.record.sets_of(domain):
             if other.id != key_set.id and other.state is KeyState.ACTIVE:
@@ -95,12 +96,47 @@ class Settling:
         done = replace(update, state=UpdateState.DONE, finished_at=self.now, failure="")
         self.record.save(done)
         self.log("update.complete", f"update {update.id}", "done", detail=f"reason {update.reason}")
+        self._take_control(self.record.domains[update.security_domain_id])
         for application in list(self.record.applications.values()):
             waiting = application.state is ApplicationState.REQUESTED
             if waiting and application.security_domain_id == update.security_domain_id:
                 self.record.save(replace(application, state=ApplicationState.READY, ready_at=self.now))
                 subject = f"application {application.aid.hex().upper()}"
                 self.log("application.ready", subject, "ready")
+
+    def receive(self, transfer: Transfer, envelope: str, hand_over: HandOver, kek_id: str) -> None:
+        """Record a checked hand-over: the initial set is on the card by the issuer's word, and kept wrapped."""
+        domain = self.record.domains[transfer.security_domain_id or ""]
+        received = replace(transfer, state=TransferState.HANDED_OVER, envelope=envelope, handed_over_at=self.now)
+        self.record.save(received)
+        known = [item for item in self.record.sets_of(domain) if item.generation == hand_over.generation]
+        if not any(item.purpose is DerivationPurpose.SSD_INITIAL for item in known):
+            initial = KeySet(
+                id=self.identifiers.new(),
+                security_domain_id=domain.id,
+                kvn=hand_over.kvn,
+                key_type=hand_over.key_type,
+                purpose=DerivationPurpose.SSD_INITIAL,
+                master_id=kek_id,
+                generation=hand_over.generation,
+                delivery=Delivery.FACTORY,
+                state=KeyState.ACTIVE,
+                kcvs=hand_over.kcvs,
+                kcv_method=hand_over.kcv_method,
+                created_at=self.now,
+            )
+            self.record.add_key_set(initial)
+            last = max(domain.last_generation, hand_over.generation)
+            self.record.save(replace(domain, state=DomainState.CREATING, last_generation=last))
+            self._log_set("transfer.receive", initial, f"handed over by {transfer.peer}", detail=transfer.id)
+
+    def _take_control(self, domain: SecurityDomain) -> None:
+        """Our own keys are proved: the handed-over ones are erased, and the issuer is to be told."""
+        for transfer in list(self.record.transfers.values()):
+            mine = transfer.security_domain_id == domain.id and transfer.side is TransferSide.PROVIDER
+            if mine and transfer.state is TransferState.HANDED_OVER:
+                self.record.save(replace(transfer, state=TransferState.CONTROLLED, envelope=None))
+                self.log("transfer.control", f"transfer {transfer.id}", "our own keys in force, envelope destroyed")
 
     def _deactivate(self, key_set: KeySet) -> None:
         if must_add(key_set):

@@ -19,17 +19,25 @@ from kms.card.programs.replace_keys import ReplaceKeys
 from kms.card.programs.state import ProgramState, advance, dump_state, load_state, start
 from kms.card.programs.step import Step
 from kms.domain.cards import DomainState, SecurityDomain
-from kms.domain.orders import Order
+from kms.domain.keys import KeyState, MasterKind
+from kms.domain.orders import AgentStatus, Order
+from kms.domain.transfers import RelayedOrder, Transfer, TransferState
 from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateState
 from kms.domain.visits import Terminal, Visit, VisitState
 from kms.errors import Code, KmsError
 from kms.service.card_record import CardRecord
+from kms.service.envelopes import dump_envelope
 from kms.service.evidence import EarlierMismatches, judge_mismatch
+from kms.service.key_refs import build_master_ref
 from kms.service.orders import dump_order
 from kms.service.plan import Planner, find_left_over
+from kms.service.relay import Relay, RelayState, Trust, load_relay
 from kms.service.settling import Settling
 
 HOST_CHALLENGE_LENGTH = 8
+HANDING_OVER = frozenset({TransferState.PROVED, TransferState.HANDED_OVER})
+# The terminal's Report comes again: the line or our HSM may be back by then.
+RETRIED_ERRORS = frozenset({Code.PEER_UNREACHABLE, Code.HSM_UNAVAILABLE, Code.VISIT_CONFLICT})
 PLANNING_ERRORS = frozenset({Code.KEY_MISSING, Code.KEY_STATE, Code.CONFLICT})
 
 
@@ -64,6 +72,7 @@ class VisitStep:
     earlier: EarlierMismatches
     limits: VisitLimits
     keys: KeyPort
+    relay: Relay
     challenge: Callable[[int], bytes]
 
     @property
@@ -77,6 +86,9 @@ class VisitStep:
 
     def answer(self, responses: Sequence[bytes], *, card_gone: bool) -> Order:
         """Take the answers to the last Order."""
+        relayed = load_relay(self.visit.program)
+        if relayed is not None:
+            return self._pass_on(relayed, responses, card_gone=card_gone)
         program = self._load_program()
         if program is None:
             return self.restart("the visit has no program running")
@@ -212,6 +224,8 @@ class VisitStep:
                 if error.code not in PLANNING_ERRORS:
                     raise
                 return self._give_up(error.detail, refused=False)
+            if isinstance(program, Transfer):
+                return self._relay(program, lambda relay, transfer: relay.begin(transfer))
             if program is not None:
                 handshake = half_open.handshake if half_open and _continues(program, half_open) else None
                 step = start(program, self.keys, self.challenge(HOST_CHALLENGE_LENGTH), handshake)
@@ -225,6 +239,42 @@ class VisitStep:
             return self._take(start(reconcile, self.keys, self.challenge(HOST_CHALLENGE_LENGTH)), reconcile)
         return self._stop("done" if self.visit.update_id else "nothing is pending for this card")
 
+    def _pass_on(self, state: RelayState, responses: Sequence[bytes], *, card_gone: bool) -> Order:
+        """Hand the answers to a relayed batch on to the issuer."""
+        transfer = self.record.transfers[state.transfer_id]
+        status = AgentStatus.UNAVAILABLE_SE if card_gone else AgentStatus.PROCESSED
+        return self._relay(transfer, lambda relay, to: relay.answer(to, state, responses, status))
+
+    def _relay(self, transfer: Transfer, call: Callable[[Relay, Transfer], RelayedOrder]) -> Order:
+        """Get the issuer's next batch and send it unread; when the issuer's part is over, take the hand-over."""
+        try:
+            relayed = call(self.relay, transfer)
+            if not relayed.ended:
+                state = RelayState(transfer_id=transfer.id, order_number=relayed.number)
+                return self._send_commands(relayed.commands, state.model_dump_json())
+            if relayed.state not in HANDING_OVER:
+                return self._give_up(f"{transfer.peer}: {relayed.text}", refused=relayed.state is TransferState.REFUSED)
+            self._receive(transfer)
+        except KmsError as error:
+            if error.code in RETRIED_ERRORS:
+                raise
+            self.settling.log(
+                "transfer.refuse", f"transfer {transfer.id}", f"refused: {error.code}", detail=error.detail
+            )
+            return self._give_up(error.detail, refused=True)
+        self._note("handed-over", f"{transfer.peer} handed the security domain over")
+        return self._go_on(None)
+
+    def _receive(self, transfer: Transfer) -> None:
+        signing = self.record.peer_keys.get(transfer.peer)
+        keks = [item for item in self.record.masters.values() if item.kind is MasterKind.PEER_KEK]
+        kek = next((item for item in keks if item.name == transfer.peer and item.state is KeyState.ACTIVE), None)
+        if signing is None or kek is None:
+            raise KmsError(Code.KEY_MISSING, f"no keys were exchanged with {transfer.peer} (`kms keys exchange`)")
+        trust = Trust(self.planner.platform, signing.public_key_der, build_master_ref(kek))
+        envelope, hand_over = self.relay.fetch(transfer, trust, self.keys, self.settling.now)
+        self.settling.receive(transfer, dump_envelope(envelope), hand_over, kek.id)
+
     def _send(self, state: ProgramState, batch: Batch) -> Order:
         if batch.installs is not None:
             self.settling.write_ahead(batch.installs)
@@ -233,11 +283,14 @@ class VisitStep:
             if domain.state is DomainState.PLANNED:
                 self.record.save(replace(domain, state=DomainState.CREATING))
                 self.settling.log("ssd.create", f"SSD {domain.aid.hex().upper()}", "sent")
+        return self._send_commands(batch.commands, dump_state(state))
+
+    def _send_commands(self, commands: tuple[bytes, ...], program: str) -> Order:
         visit = self.visit
         order = Order(
             number=visit.order_number + 1,
             card_identity=self.record.card.identity,
-            commands=batch.commands,
+            commands=commands,
             start=visit.order_number == 0,
             delay_ms=self.limits.delay_ms,
         )
@@ -246,8 +299,8 @@ class VisitStep:
                 visit,
                 order_number=order.number,
                 order=dump_order(order),
-                program=dump_state(state),
-                commands_sent=visit.commands_sent + len(batch.commands),
+                program=program,
+                commands_sent=visit.commands_sent + len(commands),
                 deadline=self.settling.now + self.limits.deadline,
             )
         )

@@ -19,8 +19,10 @@ from typing import TypeVar
 
 from kms.card.keys import DerivationPurpose
 from kms.card.profile import CardProfile
+from kms.domain.audit import AuditEvent
 from kms.domain.cards import Card, CardState
 from kms.domain.orders import AgentStatus, Order, Report
+from kms.domain.transfers import TransferState
 from kms.domain.visits import Terminal, Visit, VisitState
 from kms.errors import Code, KmsError
 from kms.service.card_record import CardRecord, load_card_record
@@ -28,6 +30,7 @@ from kms.service.evidence import EarlierMismatches, trusted_since
 from kms.service.orders import find_order
 from kms.service.plan import Planner
 from kms.service.ports import Clock, Identifiers, Store, Transaction, Vault
+from kms.service.relay import Relay
 from kms.service.settling import Settling
 from kms.service.visit_step import VisitLimits, VisitStep, build_stop
 
@@ -62,6 +65,7 @@ class VisitService:
         profiles: Mapping[str, CardProfile],
         cryptoperiods: Mapping[DerivationPurpose, timedelta],
         limits: VisitLimits,
+        relay: Relay,
     ) -> None:
         self._store = store
         self._vault = vault
@@ -72,6 +76,7 @@ class VisitService:
         self._profiles = profiles
         self._cryptoperiods = cryptoperiods
         self._limits = limits
+        self._relay = relay
 
     def handshake(self, terminal: Terminal, session_id: str, identities: Sequence[bytes]) -> bytes:
         """Bind a session to a card; returns the identity of the secure element chosen.
@@ -155,13 +160,37 @@ class VisitService:
                 earlier=earlier,
                 limits=self._limits,
                 keys=keys,
+                relay=self._relay,
                 challenge=self._entropy,
             )
             record.save(replace(visit, requests=visit.requests + 1))
             order = act(step)
         with self._store.transaction() as tx:
             record.write(tx)
+        if order.stop:
+            self._tell_issuer(record, terminal)
         return order
+
+    def _tell_issuer(self, record: CardRecord, terminal: Terminal) -> None:
+        """Say that control was taken; when the line is down a later visit of the card says it."""
+        for transfer in record.transfers.values():
+            if transfer.state is not TransferState.CONTROLLED:
+                continue
+            try:
+                self._relay.accept_control(transfer)
+            except KmsError as error:
+                result, closed = f"not heard: {error.code}", transfer
+            else:
+                result = f"heard by {transfer.peer}"
+                closed = replace(transfer, state=TransferState.CLOSED, closed_at=self._clock.now())
+            where = f"card {record.card.identity.hex().upper()}"
+            actor, subject = f"terminal {terminal.name}", f"transfer {transfer.id}"
+            event = AuditEvent(
+                self._identifiers.new(), self._clock.now(), actor, "transfer.close", subject, result, "", where
+            )
+            with self._store.transaction() as tx:
+                tx.transfers.save(closed)
+                tx.audit.append(event)
 
     def _advance(self, step: VisitStep, report: Report) -> Order:
         visit = step.visit

@@ -10,7 +10,7 @@ import pytest
 
 from kms.card.keys import DerivationPurpose
 from kms.domain.cards import CardState
-from kms.domain.keys import KeyState, MasterKind
+from kms.domain.keys import KeyState, MasterKind, PlatformKeyPurpose
 from kms.domain.updates import UpdateState
 from kms.domain.visits import VisitState
 from kms.errors import Code, KmsError
@@ -26,6 +26,8 @@ from tests.fakes.records import (
     build_isd,
     build_key_set,
     build_master,
+    build_peer_key,
+    build_platform_key,
     build_terminal,
     build_update,
     build_visit,
@@ -430,4 +432,40 @@ class TestAudit:
             transaction.audit.append(build_audit_event())
         with pytest.raises(KmsError) as error, store.transaction() as transaction:
             transaction.audit.append(build_audit_event())
+        check_refused(error, Code.CONFLICT)
+
+
+class TestKeysBetweenPlatforms:
+    def test_what_is_stored_comes_back_equal(self, store: Store) -> None:
+        with store.transaction() as transaction:
+            transaction.platform_keys.add(build_platform_key())
+            transaction.peer_keys.add(build_peer_key())
+            transaction.master_keys.add(build_master(1, kind=MasterKind.PEER_KEK))
+        with store.transaction() as transaction:
+            assert transaction.platform_keys.get(build_platform_key().id) == build_platform_key()
+            assert transaction.peer_keys.get(build_peer_key().id) == build_peer_key()
+            assert transaction.master_keys.find_active(MasterKind.PEER_KEK, "vendor-1") is not None
+
+    def test_the_active_and_the_planned_pair_of_a_purpose_are_told_apart(self, store: Store) -> None:
+        planned = build_platform_key(2, state=KeyState.PRE_ACTIVATION, public_key_der=b"")
+        with store.transaction() as transaction:
+            transaction.platform_keys.add_all([build_platform_key(1), planned])
+            assert transaction.platform_keys.find_active(PlatformKeyPurpose.SIGNING) == build_platform_key(1)
+            assert transaction.platform_keys.find_planned(PlatformKeyPurpose.SIGNING) == planned
+            assert transaction.platform_keys.find_active(PlatformKeyPurpose.TRANSPORT) is None
+
+    def test_a_purpose_has_one_active_pair(self, store: Store) -> None:
+        with pytest.raises(KmsError) as error, store.transaction() as transaction:
+            transaction.platform_keys.add_all([build_platform_key(1), build_platform_key(2)])
+        check_refused(error, Code.CONFLICT)
+
+    def test_a_peer_has_one_active_key_and_any_number_of_old_ones(self, store: Store) -> None:
+        old = [build_peer_key(number, peer="bank", state=KeyState.DEACTIVATED) for number in (1, 2)]
+        active = build_peer_key(3, peer="bank")
+        with store.transaction() as transaction:
+            transaction.peer_keys.add_all([*old, active])
+            assert transaction.peer_keys.find_active("bank") == active
+            assert transaction.peer_keys.find_active("other") is None
+        with pytest.raises(KmsError) as error, store.transaction() as transaction:
+            transaction.peer_keys.add(build_peer_key(4, peer="bank"))
         check_refused(error, Code.CONFLICT)

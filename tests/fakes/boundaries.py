@@ -29,6 +29,7 @@ from kms.domain.updates import UpdateState
 from kms.domain.visits import Terminal
 from kms.errors import Code, KmsError
 from kms.service.applications import ApplicationService
+from kms.service.relay import Relay
 from kms.service.updates import UpdateService
 from kms.service.visit_step import VisitLimits
 from kms.service.visits import VisitService
@@ -46,6 +47,7 @@ from tests.fakes.issuer import (
     SoftwareVault,
     away,
     build_issuer,
+    build_requests,
 )
 from tests.fakes.records import CountingIdentifiers, TickingClock
 from tests.fakes.software_keys import SoftwareKeys
@@ -200,6 +202,7 @@ class World:
             profiles={"default": self.scenario.profile},
             cryptoperiods={purpose: timedelta(days=365) for purpose in DerivationPurpose},
             limits=VisitLimits(timedelta(minutes=5), max_reconciliations=3, max_attempts=3, delay_ms=0),
+            relay=Relay({}),
         )
         self.applications = ApplicationService(
             store=store,  # type: ignore[arg-type] # the same
@@ -209,6 +212,7 @@ class World:
             catalogue=(CatalogueEntry(aid=APPLICATION_AID, name="ticket", ssd_aid=SSD_AID, privileges=b"\x80"),),
             platform="issuer",
             new_session_id=self.new_session,
+            requests=build_requests(store, self.clock, identifiers),  # type: ignore[arg-type] # the same
         )
 
     def new_session(self) -> str:

@@ -13,18 +13,18 @@ PROFILES = Path(__file__).resolve().parents[2] / "config" / "card_profiles"
 
 CONFIG = """
 [platform]
-name = "issuer"
-role = "issuer"
+name = "{name}"
+role = "{name}"
 mode = "lab"
 
 [database]
 url = "{url}"
 
 [hsm]
-module = "/nowhere/libhsm.so"
-token_label = "issuer"
-pin_file = "hsm.pin"
-allow_transient_plaintext = true
+module = "{module}"
+token_label = "{name}"
+pin_file = "{pin_file}"
+{conf}allow_transient_plaintext = true
 call_timeout_s = 10
 
 [server]
@@ -54,14 +54,15 @@ ssd = 365
 
 @dataclass(frozen=True)
 class Installation:
-    """`url`: the database's, as the configuration names it."""
+    """`url`: the database's, as the configuration names it. `name`: the platform's, its role's and its token's."""
 
     folder: Path
     url: str
+    name: str = "issuer"
 
     @property
     def config(self) -> Path:
-        return self.folder / "issuer.toml"
+        return self.folder / f"{self.name}.toml"
 
     def run(self, *arguments: str) -> Result:
         """Run `kms ARGUMENTS` and give its exit code, standard output and standard error."""
@@ -71,11 +72,30 @@ class Installation:
         return open_store(self.url)
 
 
-def build_installation(folder: Path, url: str | None = None) -> Installation:
-    """An installation in `folder`. `url`: of its database; without one it gets a SQLite file with the newest schema."""
+@dataclass(frozen=True)
+class RealToken:
+    """A token that is there: its PKCS#11 library, its PIN's file, and SoftHSM2's configuration."""
+
+    module: str
+    pin_file: Path
+    conf: Path
+
+
+def build_installation(
+    folder: Path, url: str | None = None, *, name: str = "issuer", token: RealToken | None = None
+) -> Installation:
+    """An installation in `folder`. `url`: of its database; without one it gets a SQLite file with the newest schema.
+
+    `token`: labelled with the platform's name; without one the HSM is away.
+    """
     url = url or build_database(folder)
-    (folder / "issuer.toml").write_text(CONFIG.format(profiles=PROFILES, url=url), encoding="utf-8")
-    pin = folder / "hsm.pin"
-    pin.write_text("1234\n", encoding="utf-8")
-    pin.chmod(0o600)
-    return Installation(folder, url)
+    module, pin_file = (token.module, token.pin_file) if token else ("/nowhere/libhsm.so", "hsm.pin")
+    conf = f'softhsm2_conf = "{token.conf}"\n' if token else ""
+    text = CONFIG.format(profiles=PROFILES, url=url, name=name, module=module, pin_file=pin_file, conf=conf)
+    installation = Installation(folder, url, name)
+    installation.config.write_text(text, encoding="utf-8")
+    if token is None:
+        pin = folder / "hsm.pin"
+        pin.write_text("1234\n", encoding="utf-8")
+        pin.chmod(0o600)
+    return installation

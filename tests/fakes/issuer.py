@@ -6,22 +6,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+
 from kms.card.keys import DerivationPurpose, Diversification, KcvMethod, KeyType
 from kms.card.profile import CardProfile
-from kms.config import CatalogueEntry
+from kms.config import CatalogueEntry, PeerConfig, PeerRole
+from kms.domain.card_ranges import CardRange
 from kms.domain.cards import Card, CardState, DomainKind, DomainState, SecurityDomain
 from kms.domain.keys import Delivery, KeySet, KeyState, MasterKey, MasterKind
 from kms.domain.updates import KeyUpdate
 from kms.domain.visits import Terminal, TerminalState
 from kms.errors import Code, KmsError
 from kms.service.applications import ApplicationService
+from kms.service.domain_requests import DomainRequests
 from kms.service.ports import Store
+from kms.service.relay import Relay
+from kms.service.transfers import TransferService
 from kms.service.updates import UpdateService
 from kms.service.visit_step import VisitLimits
 from kms.service.visits import VisitService
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.records import CountingIdentifiers, TickingClock
-from tests.fakes.software_keys import SoftwareKeys, check_value, open_software_scope
+from tests.fakes.software_keys import KekSide, SoftwareKeys, check_value
 
 IDENTITY = bytes.fromhex("499999999900010203040506070809")
 KDD = bytes.fromhex("00010203040506070809")
@@ -37,19 +45,41 @@ MASTER_VALUES = {
 }
 
 
-class SoftwareVault:
-    """The HSM's scopes in software. `fail_with`: what opening a scope raises, to play an HSM that is away."""
+PROVIDER = PeerConfig(
+    name="provider",
+    role=PeerRole.PROVIDER,
+    certificate_fingerprint=bytes(32),
+    allowed_aids=(bytes.fromhex("A000000952"),),
+    allowed_privileges=(b"\x80",),
+)
 
-    def __init__(self, masters: Mapping[bytes, bytes]) -> None:
-        self._masters = masters
+
+class SoftwareVault:
+    """The HSM's scopes in software. `keks`: peer KEKs among the masters; `signing_key`: the platform's, by object id.
+
+    `fail_with`: what opening a scope raises, to play an HSM that is away.
+    """
+
+    def __init__(self, masters: Mapping[bytes, bytes], keks: Mapping[bytes, KekSide] | None = None) -> None:
+        self.masters = dict(masters)
+        self.keks = dict(keks or {})
+        self.signing_keys: dict[bytes, ec.EllipticCurvePrivateKey] = {}
         self.fail_with: KmsError | None = None
 
     @contextmanager
     def open_scope(self) -> Iterator[SoftwareKeys]:
         if self.fail_with is not None:
             raise self.fail_with
-        with open_software_scope(self._masters) as keys:
+        keys = SoftwareKeys(self.masters, self.keks)
+        try:
             yield keys
+        finally:
+            keys.close()
+
+    def sign(self, object_id: bytes, data: bytes) -> bytes:
+        signature = self.signing_keys[object_id].sign(data, ec.ECDSA(SHA256()))
+        r, s = decode_dss_signature(signature)
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
 @dataclass
@@ -63,6 +93,7 @@ class Issuer:
     visits: VisitService
     applications: ApplicationService
     updates: UpdateService
+    transfers: TransferService
     terminal: Terminal
     card: Card
     other_terminal: Terminal = field(init=False)
@@ -163,6 +194,7 @@ def build_issuer(
         profiles={profile.name: profile},
         cryptoperiods={purpose: timedelta(days=365) for purpose in DerivationPurpose},
         limits=VisitLimits(timedelta(minutes=5), max_reconciliations=3, max_attempts=3, delay_ms=0),
+        relay=Relay({}),
     )
     sessions = itertools.count(1)
     applications = ApplicationService(
@@ -173,9 +205,40 @@ def build_issuer(
         catalogue=(CatalogueEntry(aid=APPLICATION_AID, name="ticket", ssd_aid=SSD_AID, privileges=b"\x80"),),
         platform="issuer",
         new_session_id=lambda: f"session-{next(sessions)}",
+        requests=build_requests(store, clock, identifiers),
+    )
+    transfers = TransferService(
+        store=store,
+        vault=vault,  # type: ignore[arg-type] # transfers use scopes and signatures
+        clock=clock,
+        identifiers=identifiers,
+        visits=visits,
+        peers={"provider": PROVIDER},
+        platform="issuer",
     )
     updates = UpdateService(store=store, clock=clock, identifiers=identifiers)
-    return Issuer(store, vault, clock, identifiers, visits, applications, updates, terminal, card)
+    return Issuer(store, vault, clock, identifiers, visits, applications, updates, transfers, terminal, card)
+
+
+def build_requests(
+    store: Store,
+    clock: TickingClock,
+    identifiers: CountingIdentifiers,
+    *,
+    relay: Relay | None = None,
+    card_ranges: tuple[CardRange, ...] = (),
+    platform: str = "issuer",
+) -> DomainRequests:
+    """What asks other issuers; by default there are none."""
+    return DomainRequests(
+        store=store,
+        clock=clock,
+        identifiers=identifiers,
+        relay=relay or Relay({}),
+        card_ranges=card_ranges,
+        platform=platform,
+        profiles=("default",),
+    )
 
 
 def _build_master(kind: MasterKind, clock: TickingClock) -> MasterKey:

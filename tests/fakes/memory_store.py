@@ -13,7 +13,8 @@ from typing import Any, Generic, TypeVar
 
 from kms.domain.audit import AuditEvent
 from kms.domain.cards import Application, Card, CardState, DomainKind, SecurityDomain
-from kms.domain.keys import KeySet, KeyState, MasterKey, MasterKind
+from kms.domain.keys import KeySet, KeyState, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
+from kms.domain.transfers import OPEN_TRANSFERS, Transfer
 from kms.domain.updates import OPEN_STATES, KeyUpdate
 from kms.domain.visits import Terminal, Visit, VisitEvent, VisitState
 from kms.errors import Code, KmsError
@@ -267,6 +268,46 @@ class MemoryMasterKeys(MemoryRepository[MasterKey]):
         return found[-1] if found else None
 
 
+class MemoryTransfers(MemoryRepository[Transfer]):
+    noun = "transfer"
+
+    def list_for_card(self, card_identity: bytes) -> Sequence[Transfer]:
+        return self._where(
+            lambda transfer: transfer.card_identity == card_identity,
+            key=lambda transfer: (transfer.requested_at, transfer.id),
+        )
+
+    def count_open(self, peer: str) -> int:
+        return len(self._where(lambda transfer: transfer.peer == peer and transfer.state in OPEN_TRANSFERS))
+
+    def count_since(self, peer: str, since: datetime) -> int:
+        return len(self._where(lambda transfer: transfer.peer == peer and transfer.requested_at >= since))
+
+
+class MemoryPlatformKeys(MemoryRepository[PlatformKey]):
+    noun = "platform key"
+
+    def unique_values(self, item: PlatformKey) -> tuple[object, ...]:
+        return (item.object_id, item.purpose if item.state is KeyState.ACTIVE else None)
+
+    def find_active(self, purpose: PlatformKeyPurpose) -> PlatformKey | None:
+        return self._first(lambda key: key.purpose is purpose and key.state is KeyState.ACTIVE)
+
+    def find_planned(self, purpose: PlatformKeyPurpose) -> PlatformKey | None:
+        found = self._where(lambda key: key.purpose is purpose and key.state is KeyState.PRE_ACTIVATION)
+        return found[-1] if found else None
+
+
+class MemoryPeerKeys(MemoryRepository[PeerKey]):
+    noun = "peer key"
+
+    def unique_values(self, item: PeerKey) -> tuple[object, ...]:
+        return (item.peer if item.state is KeyState.ACTIVE else None,)
+
+    def find_active(self, peer: str) -> PeerKey | None:
+        return self._first(lambda key: key.peer == peer and key.state is KeyState.ACTIVE)
+
+
 class MemoryAudit:
     def __init__(self, events: list[AuditEvent]) -> None:
         self._events = events
@@ -291,6 +332,9 @@ class Tables:
     visit_events: list[VisitEvent] = field(default_factory=list)
     terminals: dict[str, Terminal] = field(default_factory=dict)
     master_keys: dict[str, MasterKey] = field(default_factory=dict)
+    transfers: dict[str, Transfer] = field(default_factory=dict)
+    platform_keys: dict[str, PlatformKey] = field(default_factory=dict)
+    peer_keys: dict[str, PeerKey] = field(default_factory=dict)
     audit_events: list[AuditEvent] = field(default_factory=list)
 
     def copy(self) -> "Tables":
@@ -307,6 +351,9 @@ class MemoryTransaction:
         self.visits = MemoryVisits(tables.visits, tables.visit_events)
         self.terminals = MemoryTerminals(tables.terminals)
         self.master_keys = MemoryMasterKeys(tables.master_keys)
+        self.transfers = MemoryTransfers(tables.transfers)
+        self.platform_keys = MemoryPlatformKeys(tables.platform_keys)
+        self.peer_keys = MemoryPeerKeys(tables.peer_keys)
         self.audit = MemoryAudit(tables.audit_events)
 
 

@@ -16,7 +16,16 @@ from kms.domain.cards import (
     DomainState,
     SecurityDomain,
 )
-from kms.domain.keys import Delivery, KeySet, KeyState, MasterKey, MasterKind
+from kms.domain.keys import (
+    Delivery,
+    KeySet,
+    KeyState,
+    MasterKey,
+    MasterKind,
+    PeerKey,
+    PlatformKey,
+    PlatformKeyPurpose,
+)
 from kms.domain.updates import KeyUpdate, UpdateReason, UpdateState
 from kms.domain.visits import Terminal, TerminalState, Visit, VisitEvent, VisitState
 
@@ -104,6 +113,24 @@ def build_master(number: int = 1, **changes: Any) -> MasterKey:  # noqa: ANN401 
         activated_at=NOW,
     )
     return replace(master, **changes)
+
+
+def build_platform_key(number: int = 1, **changes: Any) -> PlatformKey:  # noqa: ANN401 - any field of the record
+    key = PlatformKey(
+        id=build_id(10_000 + number),
+        name="issuer-signing",
+        purpose=PlatformKeyPurpose.SIGNING,
+        object_id=(100 + number).to_bytes(16, "big"),
+        public_key_der=b"public",
+        state=KeyState.ACTIVE,
+        created_at=NOW,
+    )
+    return replace(key, **changes)
+
+
+def build_peer_key(number: int = 1, **changes: Any) -> PeerKey:  # noqa: ANN401 - any field of the record
+    key = PeerKey(build_id(11_000 + number), f"peer-{number}", b"public", KeyState.ACTIVE, NOW)
+    return replace(key, **changes)
 
 
 def build_key_set(number: int = 1, **changes: Any) -> KeySet:  # noqa: ANN401 - any field of the record

@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
 from kms.card.keys import (
     CipherMode,
@@ -30,22 +32,30 @@ from kms.errors import Code, KmsError
 RECORDED_MASTER = bytes.fromhex("00112233445566778899AABBCCDDEEFF")
 
 
+class KekSide(StrEnum):
+    """What a peer KEK does on this side."""
+
+    WRAPS = "wrap for a peer"
+    UNWRAPS = "unwrap what a peer wrapped"
+
+
 @dataclass(frozen=True)
 class SoftwareKey:
-    """A key of one scope. Masters may derive and nothing else."""
+    """A key of one scope. Masters may derive and nothing else; peer KEKs wrap or unwrap and nothing else."""
 
     key_type: KeyType
-    use: KeyUse
+    use: KeyUse | KekSide
     value: bytes = field(repr=False)
     scope: "SoftwareKeys" = field(repr=False, compare=False)
     master: bool = False
 
 
 class SoftwareKeys:
-    """One scope of key operations over the given masters, by object id."""
+    """One scope of key operations over the given masters, by object id. `keks`: those of them that are peer KEKs."""
 
-    def __init__(self, masters: Mapping[bytes, bytes]) -> None:
+    def __init__(self, masters: Mapping[bytes, bytes], keks: Mapping[bytes, KekSide] | None = None) -> None:
         self._masters = masters
+        self._keks = keks or {}
         self._closed = False
         self.calls: Counter[str] = Counter()
 
@@ -62,7 +72,12 @@ class SoftwareKeys:
             raise KmsError(Code.KEY_ATTRIBUTES, f"master key {ref.object_id.hex()} is not {ref.key_type}")
         if check_value(value, ref.key_type, ref.kcv_method) != ref.kcv:
             raise KmsError(Code.KEY_KCV_MISMATCH, f"master key {ref.object_id.hex()} has another check value")
-        return SoftwareKey(ref.key_type, KeyUse.DERIVE, value, self, master=True)
+        side = self._keks.get(ref.object_id)
+        if side is None:
+            return SoftwareKey(ref.key_type, KeyUse.DERIVE, value, self, master=True)
+        if ref.kcv_method is not KcvMethod.AES_CMAC:
+            raise KmsError(Code.KEY_KCV_MISMATCH, "a KEK has a check value by CMAC alone")
+        return SoftwareKey(ref.key_type, side, value, self)
 
     def derive_des(
         self, parent: KeyHandle, mode: CipherMode, data: bytes, key_type: KeyType, use: KeyUse
@@ -117,6 +132,23 @@ class SoftwareKeys:
         value = payload.value + bytes(-len(payload.value) % block_size(by.key_type))
         return run(by, mode, value, None, encrypt=True)
 
+    def wrap_for_peer(self, kek: KeyHandle, key: KeyHandle) -> bytes:
+        self._count("wrap_for_peer")
+        by, payload = self._own(kek, KekSide.WRAPS), self._own(key, KeyUse.PAYLOAD)
+        return aes_key_wrap(by.value, payload.value)
+
+    def unwrap(self, kek: KeyHandle, wrapped: bytes, key_type: KeyType, use: KeyUse) -> SoftwareKey:
+        self._count("unwrap")
+        by = self._own(kek, KekSide.UNWRAPS)
+        if use is KeyUse.PAYLOAD:
+            raise refused("what was handed over leaves no more")
+        if len(wrapped) != key_type.length + 8:
+            raise KmsError(Code.KEY_UNWRAP_REFUSED, "a wrapped key of another length")
+        try:
+            return SoftwareKey(key_type, use, aes_key_unwrap(by.value, wrapped), self)
+        except InvalidUnwrap:
+            raise KmsError(Code.KEY_UNWRAP_REFUSED, "a wrapped key that is not whole or not for this KEK") from None
+
     def load(self, value: bytes, key_type: KeyType, use: KeyUse) -> SoftwareKey:
         """Give a key with a known value, for recorded exchanges; no call of the port."""
         return SoftwareKey(key_type, use, value, self)
@@ -126,7 +158,7 @@ class SoftwareKeys:
             raise KmsError(Code.HSM_UNAVAILABLE, "the key scope is closed: open a new one")
         self.calls[call] += 1
 
-    def _own(self, key: KeyHandle, *uses: KeyUse) -> SoftwareKey:
+    def _own(self, key: KeyHandle, *uses: KeyUse | KekSide) -> SoftwareKey:
         if not isinstance(key, SoftwareKey) or key.scope is not self:
             raise refused("the handle belongs to another key scope")
         if key.use not in uses:
@@ -157,9 +189,11 @@ class RecordedKeys(SoftwareKeys):
 
 
 @contextmanager
-def open_software_scope(masters: Mapping[bytes, bytes]) -> Iterator[SoftwareKeys]:
+def open_software_scope(
+    masters: Mapping[bytes, bytes], keks: Mapping[bytes, KekSide] | None = None
+) -> Iterator[SoftwareKeys]:
     """Open a scope that closes with the block, as the vault's does."""
-    keys = SoftwareKeys(masters)
+    keys = SoftwareKeys(masters, keks)
     try:
         yield keys
     finally:

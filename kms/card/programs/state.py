@@ -1,7 +1,7 @@
 """Program states as JSON and back, and the one way to take any of them a step further.
 
 The JSON is stored with the visit. It holds references to keys, challenges, public wire values and check values, never a
-key; it is read back strictly.
+key; of a set that a peer handed over, its keys as the peer's HSM wrapped them for ours. It is read back strictly.
 """
 
 from collections.abc import Sequence

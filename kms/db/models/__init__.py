@@ -7,8 +7,10 @@ from kms.db.models.cards import CardRow
 from kms.db.models.key_sets import KeySetRow
 from kms.db.models.key_updates import KeyUpdateRow
 from kms.db.models.master_keys import MasterKeyRow
+from kms.db.models.platform_keys import PeerKeyRow, PlatformKeyRow
 from kms.db.models.security_domains import SecurityDomainRow
 from kms.db.models.terminals import TerminalRow
+from kms.db.models.transfers import TransferRow
 from kms.db.models.visits import VisitEventRow, VisitRow
 
 __all__ = [
@@ -19,8 +21,11 @@ __all__ = [
     "KeySetRow",
     "KeyUpdateRow",
     "MasterKeyRow",
+    "PeerKeyRow",
+    "PlatformKeyRow",
     "SecurityDomainRow",
     "TerminalRow",
+    "TransferRow",
     "VisitEventRow",
     "VisitRow",
 ]

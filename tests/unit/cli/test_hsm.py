@@ -1,3 +1,4 @@
+import hashlib
 import json
 from types import SimpleNamespace
 from typing import cast
@@ -8,9 +9,10 @@ from click.testing import CliRunner
 from kms.bootstrap import Platform
 from kms.cli.context import Invocation
 from kms.cli.hsm import hsm_group
-from kms.domain.keys import MasterKey, MasterKind
+from kms.domain.keys import MasterKey, MasterKind, PlatformKeyPurpose
 from kms.errors import Code
 from kms.service.keys import KeyService
+from kms.service.platform_keys import PlatformKeyService
 from tests.fakes.master_vault import MasterVault
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.records import CountingIdentifiers, TickingClock
@@ -32,9 +34,16 @@ def isd(keys: KeyService) -> MasterKey:
 
 
 @pytest.fixture
-def invocation(vault: MasterVault, keys: KeyService) -> Invocation:
+def pairs(vault: MasterVault) -> PlatformKeyService:
+    return PlatformKeyService(
+        store=MemoryStore(), vault=vault, clock=TickingClock(), identifiers=CountingIdentifiers(), platform="issuer"
+    )
+
+
+@pytest.fixture
+def invocation(vault: MasterVault, keys: KeyService, pairs: PlatformKeyService) -> Invocation:
     made = Invocation()
-    made.platform = cast("Platform", SimpleNamespace(vault=vault, keys=keys))
+    made.platform = cast("Platform", SimpleNamespace(vault=vault, keys=keys, platform_keys=pairs))
     return made
 
 
@@ -60,4 +69,16 @@ def test_status_shows_each_key_with_check_value_and_method_and_whether_the_token
 
 def test_a_key_that_is_gone_stands_out_for_people(invocation: Invocation, isd: MasterKey, vault: MasterVault) -> None:
     del vault.objects[isd.object_id]
+    assert Code.KEY_MISSING in show(invocation)
+
+
+def test_key_pairs_show_their_fingerprint_and_whether_the_token_has_them(
+    invocation: Invocation, pairs: PlatformKeyService, vault: MasterVault
+) -> None:
+    assert "Platform keys: none." in show(invocation)
+    made = pairs.ensure(PlatformKeyPurpose.SIGNING, actor="cli:officer")
+    (pair,) = json.loads(show(invocation, "--json"))["platform_keys"]
+    assert (pair["name"], pair["purpose"], pair["in_hsm"]) == ("issuer-signing", "signing", "found")
+    assert pair["fingerprint"].replace(" ", "") == hashlib.sha256(made.public_key_der).hexdigest().upper()
+    vault.pairs.clear()
     assert Code.KEY_MISSING in show(invocation)

@@ -46,4 +46,4 @@ def test_a_check_value_of_another_length_is_refused() -> None:
 
 
 def test_enums_are_stored_as_their_values() -> None:
-    assert enum_type(MasterKind, "kind").enums == ["vendor", "isd", "ssd-initial", "ssd"]
+    assert enum_type(MasterKind, "kind").enums == ["vendor", "isd", "ssd-initial", "ssd", "peer-kek"]

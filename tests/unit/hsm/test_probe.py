@@ -4,6 +4,7 @@ from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
 from kms.hsm import probe
 
@@ -38,3 +39,4 @@ def test_the_wrapped_keys_are_right() -> None:
     assert encrypt(triple_des(probe.DES_KEY), probe.PAYLOAD) == probe.DES_WRAPPED
     assert encrypt(AES(probe.AES_KEY), probe.PAYLOAD * 2, bytes(16)) == probe.AES_WRAPPED
     assert all(byte.bit_count() % 2 for byte in probe.PAYLOAD)
+    assert aes_key_wrap(probe.KEK, probe.KEK_PAYLOAD) == probe.KEK_WRAPPED

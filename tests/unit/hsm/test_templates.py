@@ -1,18 +1,29 @@
 import pytest
 from pkcs11 import Attribute, Key, MechanismFlag
-from pkcs11.types import DeriveMixin, EncryptMixin
+from pkcs11.types import DeriveMixin, EncryptMixin, UnwrapMixin, WrapMixin
 
 from kms.card.keys import KeyType, KeyUse
 from kms.errors import Code, KmsError
 from kms.hsm.templates import (
     CAPABILITY_ATTRIBUTES,
+    FERRY,
     MASTER,
+    MASTER_TEMPLATES,
+    NEW_KEK,
+    PEER_TRANSPORT,
     READABLE,
     TRIAL,
+    TRIAL_KEK,
+    UNWRAPPING_KEK,
+    WRAPPING_KEK,
+    MasterUse,
+    build_public_template,
     build_value_template,
     check_attributes,
     check_capabilities,
+    find_master_use,
     get_session_template,
+    get_unwrapped_template,
 )
 from kms.hsm.wrapping import WrapStrategy
 
@@ -31,6 +42,14 @@ class DerivingKey(DeriveMixin, Key):
 
 class GreedyKey(EncryptMixin, DerivingKey):
     """The same with one right too many."""
+
+
+class WrappingKey(WrapMixin, Key):
+    """What python-pkcs11 makes of an object with CKA_WRAP."""
+
+
+class UnwrappingKey(UnwrapMixin, Key):
+    """The same with CKA_UNWRAP."""
 
 
 MASTER_VALUES = {name.name: value for name, value in MASTER.attributes.items()}
@@ -64,8 +83,8 @@ def test_templates_of_different_content_have_different_names() -> None:
     assert all(by_name[template.name] == (template.capabilities, template.attributes) for template in made)
 
 
-def test_modifiable_is_the_last_attribute_of_session_objects() -> None:
-    for template in (get_session_template(*EVERY[0]), READABLE, TRIAL):
+def test_modifiable_is_the_last_attribute() -> None:
+    for template in (get_session_template(*EVERY[0]), READABLE, TRIAL, NEW_KEK, TRIAL_KEK, *MASTER_TEMPLATES.values()):
         assert list(template.attributes)[-1] is Attribute.MODIFIABLE
 
 
@@ -102,3 +121,40 @@ def test_a_right_too_many_or_too_few_is_refused() -> None:
         check_attributes(GreedyKey(**MASTER_VALUES), MASTER)
     with pytest.raises(KmsError, match="CKA_DERIVE"):
         check_capabilities(DerivingKey(), READABLE)
+
+
+def test_a_kek_wraps_or_unwraps_and_stays_as_it_is() -> None:
+    assert WRAPPING_KEK.capabilities == MechanismFlag.WRAP | MechanismFlag.SIGN
+    assert UNWRAPPING_KEK.capabilities == MechanismFlag.UNWRAP | MechanismFlag.SIGN
+    for template in (WRAPPING_KEK, UNWRAPPING_KEK):
+        assert {name.name for name, value in template.attributes.items() if value} == {"TOKEN", "PRIVATE", "SENSITIVE"}
+
+
+def test_only_a_kek_that_is_just_made_can_be_wrapped_and_it_can_do_nothing() -> None:
+    assert NEW_KEK.attributes[Attribute.EXTRACTABLE] is True
+    assert not NEW_KEK.capabilities
+    for template in (FERRY, TRIAL_KEK):
+        assert template.attributes[Attribute.EXTRACTABLE] is False
+    for template in (NEW_KEK, FERRY, TRIAL_KEK):
+        assert template.attributes[Attribute.TOKEN] is False
+        assert template.attributes[Attribute.SENSITIVE] is True
+
+
+def test_what_is_unwrapped_is_made_as_what_is_derived_and_checked_apart() -> None:
+    for each in EVERY:
+        derived, unwrapped = get_session_template(*each), get_unwrapped_template(*each)
+        assert (unwrapped.capabilities, unwrapped.attributes) == (derived.capabilities, derived.attributes)
+        assert unwrapped.name != derived.name
+
+
+def test_a_lasting_key_is_told_by_its_rights() -> None:
+    assert find_master_use(DerivingKey()) is MasterUse.DERIVE
+    assert find_master_use(WrappingKey()) is MasterUse.WRAP_FOR_PEER
+    assert find_master_use(UnwrappingKey()) is MasterUse.UNWRAP_FROM_PEER
+
+
+def test_a_public_key_has_every_right_spelled_out() -> None:
+    template = build_public_template(PEER_TRANSPORT, {Attribute.MODULUS: b"n"})
+    rights = {name: template[name] for name in (Attribute.ENCRYPT, Attribute.VERIFY, Attribute.WRAP)}
+    assert rights == {Attribute.ENCRYPT: False, Attribute.VERIFY: False, Attribute.WRAP: True}
+    assert template[Attribute.MODULUS] == b"n"

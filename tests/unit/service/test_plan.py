@@ -12,6 +12,7 @@ from kms.card.programs.replace_keys import ReplaceKeys
 from kms.card.programs.state import ProgramState
 from kms.domain.cards import DomainState, SecurityDomain
 from kms.domain.keys import Delivery, KeyState, MasterKind
+from kms.domain.transfers import Transfer
 from kms.errors import Code, KmsError
 from kms.service.card_record import CardRecord
 from kms.service.plan import find_left_over, must_add, was_sent
@@ -37,7 +38,9 @@ KEYED = replace(SSD, state=DomainState.KEYED, last_generation=1)
 def plan(record: CardRecord, domain: SecurityDomain, **changes: object) -> ProgramState | None:
     update = update_of(domain, **changes)
     record.save(update)
-    return build_planner().plan(record, update)
+    program = build_planner().plan(record, update)
+    assert not isinstance(program, Transfer)  # the card is this platform's own
+    return program
 
 
 def labels(program: ProgramState | None) -> list[str]:

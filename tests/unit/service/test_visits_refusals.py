@@ -201,14 +201,14 @@ def test_a_master_that_nobody_made_yet_ends_the_visit_in_words_and_leaves_nothin
 def test_a_master_that_the_token_lost_ends_the_visit_in_words_and_in_a_pending_update(kind: MasterKind) -> None:
     scene = build_scene()
     vault = scene.issuer.vault
-    masters = dict(vault._masters)  # noqa: SLF001 - the token's content
+    masters = dict(vault.masters)
     object_id = str(kind).encode().ljust(16, b".")
-    vault._masters = {key: value for key, value in masters.items() if key != object_id}  # noqa: SLF001 - the same
+    vault.masters = {key: value for key, value in masters.items() if key != object_id}
     session = scene.apply()
     assert "no master key" in scene.visit(session=session)
     assert scene.journal(session)[-1] == "gave-up"
     assert scene.issuer.last_update(SSD_AID).state is UpdateState.PENDING
-    vault._masters = masters  # noqa: SLF001 - put back
+    vault.masters = masters
     scene.assert_reached()
     assert isinstance(vault, SoftwareVault)
 
@@ -273,8 +273,8 @@ def test_a_new_master_is_used_by_the_next_update_although_a_set_was_planned_befo
         tx.key_updates.save(replace(update, state=UpdateState.CANCELLED))
         old = tx.master_keys.get(f"master-{MasterKind.SSD}")
         tx.master_keys.add(replace(old, id="newer", name="newer", object_id=b"." * 16, generation=2))
-    masters = scene.issuer.vault._masters  # noqa: SLF001 - the token's content
-    scene.issuer.vault._masters = {**masters, b"." * 16: masters[old.object_id]}  # noqa: SLF001 - the same
+    masters = scene.issuer.vault.masters
+    scene.issuer.vault.masters = {**masters, b"." * 16: masters[old.object_id]}
     scene.force()
     assert scene.visit() == "done"
     proved = next(s for s in scene.issuer.key_sets(SSD_AID) if s.kvn in scene.issuer.sets_in_force(SSD_AID))

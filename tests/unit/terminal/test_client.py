@@ -162,7 +162,7 @@ def test_any_body_of_a_refusal_is_survived(body: bytes) -> None:
 
 def test_a_card_that_is_set_aside_says_nothing_about_the_terminal() -> None:
     problem = {"code": "card.quarantined", "detail": "the card is set aside"}
-    error = refuse(lambda request: httpx.Response(403, json=problem))
+    error = refuse(lambda _request: httpx.Response(403, json=problem))
     assert (error.code, error.server_code) == (TerminalCode.SERVER_REFUSED, "card.quarantined")
     assert "enrolled" not in error.remedy
 

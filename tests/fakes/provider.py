@@ -1,0 +1,179 @@
+"""An application provider's platform in one process, on a leased line to the issuer that is a function call.
+
+The two share nothing but the line, a KEK and a public key: each has its own store, vault and clock-driven services.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from kms.card.keys import DerivationPurpose, KcvMethod, KeyType
+from kms.card.profile import CardProfile
+from kms.config import CatalogueEntry
+from kms.domain.card_ranges import CardRange
+from kms.domain.cards import SecurityDomain
+from kms.domain.keys import KeySet, KeyState, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
+from kms.domain.orders import Report
+from kms.domain.transfers import Envelope, RelayedOrder, Transfer, TransferAnswer, TransferRequest, TransferState
+from kms.domain.visits import Terminal, TerminalState
+from kms.service.applications import ApplicationService
+from kms.service.relay import Relay
+from kms.service.updates import UpdateService
+from kms.service.visit_step import VisitLimits
+from kms.service.visits import VisitService
+from tests.fakes.issuer import IDENTITY, Issuer, SoftwareVault, build_requests
+from tests.fakes.memory_store import MemoryStore
+from tests.fakes.records import CountingIdentifiers, TickingClock
+from tests.fakes.software_keys import KekSide, check_value
+
+APPLICATION = bytes.fromhex("A000000952000101")
+SSD = bytes.fromhex("A0000009520001")
+KEK = bytes([0x44]) * 32
+MASTER = bytes([0x55]) * 32
+
+
+@dataclass
+class DirectLine:
+    """The leased line as function calls. `disturb` is called with each call's name before it is made."""
+
+    issuer: Issuer
+    peer: str = "provider"
+    disturb: Callable[[str], None] = lambda _name: None
+
+    def request(self, request: TransferRequest) -> TransferAnswer:
+        self.disturb("request")
+        return self.issuer.transfers.request(self.peer, request)
+
+    def report(self, transfer_id: str, report: Report) -> RelayedOrder:
+        self.disturb("report")
+        return self.issuer.transfers.report(self.peer, transfer_id, report)
+
+    def hand_over(self, transfer_id: str) -> Envelope:
+        self.disturb("hand-over")
+        return self.issuer.transfers.hand_over(self.peer, transfer_id)
+
+    def accept_control(self, transfer_id: str) -> TransferState:
+        self.disturb("control-accepted")
+        return self.issuer.transfers.accept_control(self.peer, transfer_id)
+
+
+@dataclass
+class Provider:
+    """The platform's services and what tests look at."""
+
+    store: MemoryStore
+    vault: SoftwareVault
+    clock: TickingClock
+    line: DirectLine
+    visits: VisitService
+    applications: ApplicationService
+    updates: UpdateService
+    terminal: Terminal
+
+    def domain(self) -> SecurityDomain:
+        with self.store.transaction() as tx:
+            card = tx.cards.find_by_identity(IDENTITY)
+            assert card is not None
+            found = tx.security_domains.find_by_aid(card.id, SSD)
+        assert found is not None
+        return found
+
+    def key_sets(self) -> list[KeySet]:
+        domain = self.domain()
+        with self.store.transaction() as tx:
+            return list(tx.key_sets.list_for_domain(domain.id))
+
+    def transfer(self) -> Transfer:
+        with self.store.transaction() as tx:
+            return tx.transfers.list_for_card(IDENTITY)[-1]
+
+    def apply(self) -> str:
+        return self.applications.apply(self.terminal, IDENTITY, APPLICATION).session_id
+
+
+def build_provider(issuer: Issuer) -> Provider:
+    """A provider whose keys were exchanged with the issuer."""
+    clock, identifiers, store = issuer.clock, CountingIdentifiers(500_000), MemoryStore()
+    signing = ec.generate_private_key(ec.SECP256R1())
+    public = signing.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    issuer.vault.signing_keys[b"signing........."] = signing
+    issuer.vault.masters[b"kek............."] = KEK
+    issuer.vault.keks[b"kek............."] = KekSide.WRAPS
+    with issuer.store.transaction() as tx:
+        tx.master_keys.add(_build_kek("provider", clock))
+        pair = PlatformKey(
+            "pair", "signing", PlatformKeyPurpose.SIGNING, b"signing.........", public, KeyState.ACTIVE, clock.now()
+        )
+        tx.platform_keys.add(pair)
+    vault = SoftwareVault(
+        {b"kek.............": KEK, b"ssd.............": MASTER}, {b"kek.............": KekSide.UNWRAPS}
+    )
+    terminal = Terminal("p-terminal-1", "shop-1", b"\x0a" * 32, TerminalState.ENROLLED, clock.now())
+    with store.transaction() as tx:
+        tx.master_keys.add(_build_kek("issuer", clock))
+        tx.master_keys.add(_build_ssd_master(clock))
+        tx.peer_keys.add(PeerKey("peer-key", "issuer", public, KeyState.ACTIVE, clock.now()))
+        tx.terminals.add(terminal)
+    line = DirectLine(issuer)
+    relay = Relay({"issuer": line})
+    challenges, sessions = itertools.count(1_000_000), itertools.count(1)
+    visits = VisitService(
+        store=store,
+        vault=vault,  # type: ignore[arg-type] # visits use scopes alone
+        clock=clock,
+        identifiers=identifiers,
+        entropy=lambda length: next(challenges).to_bytes(length, "big"),
+        platform="provider",
+        profiles={"default": CardProfile(name="default")},
+        cryptoperiods={purpose: timedelta(days=365) for purpose in DerivationPurpose},
+        limits=VisitLimits(timedelta(minutes=5), max_reconciliations=3, max_attempts=3, delay_ms=0),
+        relay=relay,
+    )
+    ranges = (CardRange(bytes(len(IDENTITY)), b"\xff" * len(IDENTITY), "issuer"),)
+    entry = CatalogueEntry(aid=APPLICATION, name="purse", ssd_aid=SSD, privileges=b"\x80", managed_by="provider")
+    applications = ApplicationService(
+        store=store,
+        clock=clock,
+        identifiers=identifiers,
+        visits=visits,
+        catalogue=(entry,),
+        platform="provider",
+        new_session_id=lambda: f"p-session-{next(sessions)}",
+        requests=build_requests(store, clock, identifiers, relay=relay, card_ranges=ranges, platform="provider"),
+    )
+    updates = UpdateService(store=store, clock=clock, identifiers=identifiers)
+    return Provider(store, vault, clock, line, visits, applications, updates, terminal)
+
+
+def _build_kek(peer: str, clock: TickingClock) -> MasterKey:
+    return MasterKey(
+        id=f"kek-{peer}",
+        name=peer,
+        kind=MasterKind.PEER_KEK,
+        generation=1,
+        key_type=KeyType.AES256,
+        object_id=b"kek.............",
+        kcv=check_value(KEK, KeyType.AES256, KcvMethod.AES_CMAC),
+        kcv_method=KcvMethod.AES_CMAC,
+        state=KeyState.ACTIVE,
+        created_at=clock.now(),
+    )
+
+
+def _build_ssd_master(clock: TickingClock) -> MasterKey:
+    return MasterKey(
+        id="p-ssd",
+        name="ssd",
+        kind=MasterKind.SSD,
+        generation=1,
+        key_type=KeyType.AES256,
+        object_id=b"ssd.............",
+        kcv=check_value(MASTER, KeyType.AES256, KcvMethod.AES_CMAC),
+        kcv_method=KcvMethod.AES_CMAC,
+        state=KeyState.ACTIVE,
+        created_at=clock.now(),
+    )

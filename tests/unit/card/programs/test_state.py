@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kms.card.channel import ChannelParameters, ChannelState, Handshake, SecurityLevel
-from kms.card.keys import DerivationPurpose, DerivedKeys, Diversification, KcvMethod, KeySetRef, KeyType, VendorKeys
+from kms.card.keys import (
+    DerivationPurpose,
+    DerivedKeys,
+    Diversification,
+    KcvMethod,
+    KeySetRef,
+    KeyType,
+    VendorKeys,
+    WrappedKeys,
+)
 from kms.card.programs.base import Candidate, Installs
 from kms.card.programs.create_ssd import CreateSsd, SsdRecipe
 from kms.card.programs.delete_keys import DeleteKeys
@@ -45,6 +54,7 @@ refs = st.builds(
             aids,
             st.integers(0, 2**32 - 1),
         ),
+        st.builds(WrappedKeys, st.just(MASTER), st.tuples(*[st.binary(min_size=24, max_size=40)] * 3)),
     ),
 )
 candidates = st.builds(Candidate, label=st.text(max_size=36), ref=refs)

@@ -174,6 +174,7 @@ def test_the_terminal_is_killed_at_each_boundary(site: Site) -> None:
     journal = site.load_terminal("terminal-1").journal_directory / "visit.journal"
     with in_reader(VpcdConnection(delivered.card, READER_PORT)):
         for boundary in TERMINAL_KILLS:
+            print(f"terminal killed: {boundary}")
             site.force(delivered)
             kvn += 1
             command = [sys.executable, "-m", "tests.functional.dying_terminal", boundary, "--config", config, "once"]
@@ -190,6 +191,7 @@ def test_the_terminal_is_killed_at_each_boundary(site: Site) -> None:
 @pytest.mark.pcsc
 def test_the_card_is_torn_out_of_the_reader(site: Site) -> None:
     for place in CARD_TEARS:
+        print(f"card torn out: {place}")
         flow, where = place.split(", ")
         delivered, kvn = prepare(site, flow)
         command = ("apply", "--application", TRANSIT) if flow == "flow 2" else ("once",)

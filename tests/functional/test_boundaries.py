@@ -14,8 +14,8 @@ import pytest
 from tests.fakes.boundaries import FAULTS, Cut, Scenario, build_scenarios, cut_at, list_boundaries, prepare
 
 WALK_ALL = os.environ.get("KMS_BOUNDARIES") == "all"
-SAMPLE = 10  # boundaries of a scenario, besides those whose kind of fault would be left out
-PAIRS = 20 if WALK_ALL else 4
+SAMPLE = 6  # boundaries of a scenario, besides those whose kind of fault would be left out
+PAIRS = 20 if WALK_ALL else 2
 SEED = 20260
 OPTIONS = (0x15, 0x35, 0x55, 0x75) if WALK_ALL else (0x15, 0x55)
 SCENARIOS = [scenario for scp_i in OPTIONS for scenario in build_scenarios(scp_i)]

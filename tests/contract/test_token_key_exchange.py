@@ -17,6 +17,7 @@ from kms.hsm.gateway import Gateway
 from kms.hsm.keks import generate_kek, unwrap_kek
 from kms.hsm.key_pairs import generate_key_pair
 from kms.hsm.scope import TokenScope
+from kms.hsm.templates import MasterUse
 from kms.hsm.vault import open_vault
 from kms.service.ports import NewKek, NewMaster
 from tests.contract.conftest import SoftToken, refer, refused
@@ -172,3 +173,13 @@ def test_status_names_what_a_token_lacks_for_peers(gateway: Gateway, token: Soft
     assert vault.status().missing_peer_mechanisms == ()
     assert vault.status().missing_mechanisms == ()
     vault.close()
+
+
+def test_a_kek_is_found_again_after_the_connection_is_renewed(gateway: Gateway, other: Gateway) -> None:
+    kek = refer(take_kek(other, send_kek(gateway, other)))
+    other.lose("the test says so")
+    scope = TokenScope(other)
+    assert scope.get_master(kek).use is MasterUse.UNWRAP_FROM_PEER
+    with refused(Code.KEY_KCV_MISMATCH):
+        scope.get_master(replace(kek, kcv=bytes(5)))
+    scope.close()

@@ -114,6 +114,19 @@ def write_configuration(folder: Path) -> Path:
     return configuration
 
 
+def keep_copies(folder: Path) -> None:
+    """Keep a copy of each token's file beside it, from which the server brings it back when it is found empty.
+
+    SoftHSM2 writes the file anew at each login, and not atomically: a process killed in that moment leaves it empty.
+    """
+    for token_file in (folder / "tokens").glob("*/token.object"):
+        copy = token_file.with_name("token.object.copy")
+        if not copy.exists() and token_file.stat().st_size:
+            descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(token_file.read_bytes())
+
+
 def ensure_token(folder: Path, label: str, pin_file: Path, so_pin_file: Path, module: str = LIBRARY) -> bool:
     """Make the token `label` under `folder` unless it is there. Returns whether it was made."""
     if not label or len(label.encode()) > _LABEL_LENGTH:
@@ -147,6 +160,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         made = ensure_token(options.dir, options.label, options.pin_file, options.so_pin_file, options.module)
+        keep_copies(options.dir)
     except (SetupError, OSError) as error:
         print(f"token {options.label}: {error}", file=sys.stderr)
         return 1

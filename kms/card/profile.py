@@ -10,7 +10,6 @@ from kms.errors import Code, Fault, KmsError
 
 INITIAL_KEY_ROUTES = ("store-data", "put-key")
 AES_BLOCK_FORMS = ("long", "short")
-IDENTITIES = ("iin-cin", "cplc")
 GENERATIONS_PER_RANGE = 16
 
 
@@ -22,13 +21,10 @@ class CardProfile:
     through the ISD (GP 2.3.1 section 7.3.2), "put-key" = PUT KEY on the SSD under the parent's keys.
     `ssd_load_file_aid`, `ssd_module_aid`: what an SSD is made from, 5-16 bytes each. `ssd_install_parameters`: the
     whole install parameters field, C9 included. `aes_block_form`: key data block of PUT KEY with ("long", Amendment D
-    table 7-10) or without ("short", GP 2.3.1 table 11-71) the inner length byte. `factory_set_dropped`: the card
-    drops the factory set FF by itself when the first set is added (informational: GET DATA E0 decides).
-    `kvn_start_scp02`, `kvn_start_scp03`: first of the 16 key versions that generations cycle through.
+    table 7-10) or without ("short", GP 2.3.1 table 11-71) the inner length byte. `kvn_start_scp02`, `kvn_start_scp03`: first of the 16 key versions that generations cycle through.
     `delete_key_by_kvn`: one DELETE naming the key version deletes the set; else one DELETE per key.
     `security_level`: 1 or 3, C-MAC without or with C-DECRYPTION; `r_mac`: ask for response protection where the
-    card's "i" offers it. `identity`: "iin-cin" = tags 42 and 45, "cplc" = the CPLC fields that `cplc_fields` names
-    (field names of `kms.card.commands.Cplc`, separated by spaces). `max_command_data`: most plain bytes in one STORE
+    card's "i" offers it. `max_command_data`: most plain bytes in one STORE
     DATA (239 leaves 8 for a MAC and 8 for padding). `set_status_personalized`: send SET STATUS 0F after the keys.
     """
 
@@ -38,14 +34,11 @@ class CardProfile:
     ssd_module_aid: bytes = bytes.fromhex("A000000151535041")
     ssd_install_parameters: bytes = bytes.fromhex("C900")
     aes_block_form: str = "long"
-    factory_set_dropped: bool = False
     kvn_start_scp02: int = 0x20
     kvn_start_scp03: int = 0x30
     delete_key_by_kvn: bool = True
     security_level: int = 3
     r_mac: bool = False
-    identity: str = "iin-cin"
-    cplc_fields: str = "ic_fabricator ic_type ic_batch_identifier ic_serial_number"
     max_command_data: int = 239
     set_status_personalized: bool = False
 
@@ -61,7 +54,6 @@ class CardProfile:
             "kvn_start_scp02": (1 <= self.kvn_start_scp02 <= last_start, "leaves no 16 key versions in 01-7F"),
             "kvn_start_scp03": (1 <= self.kvn_start_scp03 <= last_start, "leaves no 16 key versions in 01-7F"),
             "security_level": (self.security_level in (1, 3), "is neither 1 nor 3"),
-            "identity": (self.identity in IDENTITIES, "is neither iin-cin nor cplc"),
             "max_command_data": (32 <= self.max_command_data <= 247, "is not 32-247"),
         }
         faults = tuple(Fault(name, what) for name, (holds, what) in rules.items() if not holds)

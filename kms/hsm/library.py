@@ -16,6 +16,7 @@ import pkcs11
 from pkcs11.exceptions import PKCS11Error
 
 from kms.errors import Code, KmsError
+from kms.hsm.softhsm_tokens import restore_tokens
 
 if TYPE_CHECKING:
     from pkcs11._pkcs11 import lib as LoadedLibrary  # noqa: N812 - the library's class has a lower-case name
@@ -57,6 +58,8 @@ class Library:
                 Code.HSM_UNAVAILABLE,
                 f"there is no PKCS#11 library at {self.module}; install it (Debian: softhsm2) or correct hsm.module",
             )
+        if "SOFTHSM2_CONF" in environment:
+            restore_tokens(Path(environment["SOFTHSM2_CONF"]))
         os.environ.update(environment)
         self.environment = dict(environment)
         self._process = os.getpid()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kms.hsm.softhsm_tokens import restore_tokens
 from tests.contract.conftest import LIBRARY, SETUP
 
 pytestmark = pytest.mark.skipif(
@@ -82,3 +83,11 @@ assert library.C_InitToken(ctypes.c_ulong(0), b"0123456789abcdef", ctypes.c_ulon
 def test_a_label_that_does_not_fit_is_refused_in_one_line(tmp_path: Path) -> None:
     done = run(tmp_path, "x" * 33)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+
+
+def test_a_token_file_that_a_kill_left_empty_is_brought_back(tmp_path: Path) -> None:
+    run(tmp_path)
+    token_file = next(tmp_path.glob("tokens/*/token.object"))
+    token_file.write_bytes(b"")
+    assert restore_tokens(tmp_path / "softhsm2.conf") == (token_file,)
+    assert run(tmp_path).stdout.startswith("token issuer: already there")

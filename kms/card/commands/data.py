@@ -143,18 +143,6 @@ def parse_cplc(data: bytes) -> Cplc:
     return Cplc(**values)
 
 
-def build_cplc_identity(cplc: Cplc, field_names: str) -> bytes:
-    """Join the CPLC fields that a card profile names (separated by spaces) into a card identity.
-
-    Raises `config.invalid` for an unknown name.
-    """
-    names = field_names.split()
-    unknown = [name for name in names if name not in _CPLC_FIELDS]
-    if unknown or not names:
-        raise KmsError(Code.CONFIG_INVALID, f"cplc_fields names no field of the CPLC data: {' '.join(unknown) or '-'}")
-    return b"".join(getattr(cplc, name) for name in names)
-
-
 def _parse_scp_oid(oid: bytes) -> ScpOption:
     arcs: list[int] = []
     arc = 0

@@ -25,7 +25,6 @@ def test_all_faults_are_told_at_once() -> None:
             kvn_start_scp02=0,
             kvn_start_scp03=0x71,
             security_level=0,
-            identity="atr",
             max_command_data=256,
         )
 
@@ -40,7 +39,6 @@ def test_all_faults_are_told_at_once() -> None:
         "kvn_start_scp02",
         "kvn_start_scp03",
         "security_level",
-        "identity",
         "max_command_data",
     ]
 

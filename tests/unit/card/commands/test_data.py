@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 from kms.card.commands import (
     DataTag,
     KeyInformation,
-    build_cplc_identity,
     build_get_data,
     parse_card_recognition,
     parse_cplc,
@@ -136,16 +135,6 @@ def test_production_data_are_read_with_and_without_their_tag() -> None:
     assert cplc.ic_personalization_equipment.hex() == "11121314"
     with pytest.raises(KmsError, match="41 bytes instead of 42"):
         parse_cplc(bytes.fromhex("9F7F29") + CPLC[:-1])
-
-
-def test_a_card_is_identified_by_the_fields_its_profile_names() -> None:
-    cplc = parse_cplc(CPLC)
-
-    assert build_cplc_identity(cplc, "ic_fabricator ic_serial_number").hex() == "479048123456"
-    for names in ("", "ic_fabricator serial"):
-        with pytest.raises(KmsError) as refused:
-            build_cplc_identity(cplc, names)
-        assert refused.value.code is Code.CONFIG_INVALID
 
 
 @given(st.binary(max_size=60))

@@ -21,11 +21,11 @@ class CardProfile:
     through the ISD (GP 2.3.1 section 7.3.2), "put-key" = PUT KEY on the SSD under the parent's keys.
     `ssd_load_file_aid`, `ssd_module_aid`: what an SSD is made from, 5-16 bytes each. `ssd_install_parameters`: the
     whole install parameters field, C9 included. `aes_block_form`: key data block of PUT KEY with ("long", Amendment D
-    table 7-10) or without ("short", GP 2.3.1 table 11-71) the inner length byte. `kvn_start_scp02`, `kvn_start_scp03`: first of the 16 key versions that generations cycle through.
-    `delete_key_by_kvn`: one DELETE naming the key version deletes the set; else one DELETE per key.
-    `security_level`: 1 or 3, C-MAC without or with C-DECRYPTION; `r_mac`: ask for response protection where the
-    card's "i" offers it. `max_command_data`: most plain bytes in one STORE
-    DATA (239 leaves 8 for a MAC and 8 for padding). `set_status_personalized`: send SET STATUS 0F after the keys.
+    table 7-10) or without ("short", GP 2.3.1 table 11-71) the inner length byte. `kvn_start_scp02`, `kvn_start_scp03`:
+    first of the 16 key versions that generations cycle through. `delete_key_by_kvn`: one DELETE naming the key version
+    deletes the set; else one DELETE per key. `security_level`: 1 or 3, C-MAC without or with C-DECRYPTION; `r_mac`: ask
+    for response protection where the card's "i" offers it. `max_command_data`: most plain bytes in one STORE DATA (239
+    leaves 8 for a MAC and 8 for padding). `set_status_personalized`: send SET STATUS 0F after the keys.
     """
 
     name: str

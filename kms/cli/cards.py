@@ -42,6 +42,16 @@ def import_cards(ctx: click.Context, file: Path, as_json: bool) -> None:
     click.echo(f"{result.cards} cards in the file: {result.enrolled} enrolled, {result.skipped} enrolled before.")
 
 
+@cards_group.command("release")
+@click.argument("identity", type=IDENTITY)
+@json_option
+@click.pass_context
+def release_card(ctx: click.Context, identity: bytes, as_json: bool) -> None:
+    """Serve the quarantined card IDENTITY (hex) again, after its case was looked into."""
+    card = get_platform(ctx).cards.release(identity, actor=get_actor())
+    print_record(build_record(card), as_json=as_json, title="Card")
+
+
 @cards_group.command("list")
 @page_options
 @json_option

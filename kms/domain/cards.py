@@ -20,7 +20,8 @@ class Card:
     """An enrolled card. `identity`: IIN | CIN, or the CPLC fields of its profile, fixed for ever. `kdd`: 10 bytes.
 
     `scp`: 2 or 3; `scp_i`: the "i" parameter. `profile`: name of a card profile in config/card_profiles.
-    `version`: counted up by every step of a visit (see `CardRepository.claim`).
+    `version`: counted up by every step of a visit (see `CardRepository.claim`). `trusted_since`: when an officer last
+    released it; what counted against it before counts no more.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Card:
     enrolled_at: datetime
     quarantine_reason: str = ""
     version: int = 0
+    trusted_since: datetime | None = None
 
 
 class DomainKind(StrEnum):

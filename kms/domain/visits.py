@@ -68,7 +68,10 @@ class TerminalState(StrEnum):
 
 @dataclass(frozen=True)
 class Terminal:
-    """An enrolled terminal. `fingerprint`: SHA-256 of its client certificate (DER), 32 bytes."""
+    """An enrolled terminal. `fingerprint`: SHA-256 of its client certificate (DER), 32 bytes.
+
+    `trusted_since`: when an officer last resumed it; what counted against it before counts no more.
+    """
 
     id: str
     name: str
@@ -76,3 +79,4 @@ class Terminal:
     state: TerminalState
     enrolled_at: datetime
     reason: str = ""
+    trusted_since: datetime | None = None

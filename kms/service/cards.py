@@ -7,7 +7,7 @@ without harm. One audit event stands for a file, with its SHA-256 and its number
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 
@@ -76,6 +76,30 @@ class CardService:
             result = importer.enrol(file.lines, progress)
             transaction.audit.append(importer.build_event(result, hashlib.sha256(content).hexdigest()))
         return result
+
+    def release(self, identity: bytes, *, actor: str) -> Card:
+        """Serve a quarantined card again; what counted against it counts no more.
+
+        Raises `card.unknown`, `input.conflict` for a card that is not quarantined.
+        """
+        with self._store.transaction() as transaction:
+            card = transaction.cards.find_by_identity(identity)
+            if card is None:
+                raise KmsError(Code.CARD_UNKNOWN, "No card with this identity is enrolled: `kms cards list`.")
+            if card.state is not CardState.QUARANTINED:
+                raise KmsError(Code.CONFLICT, f"The card is {card.state}: there is nothing to release.")
+            now = self._clock.now()
+            transaction.cards.claim(card)  # a step of a visit that is under way knew another card
+            released = replace(
+                card, state=CardState.ENROLLED, quarantine_reason="", trusted_since=now, version=card.version + 1
+            )
+            transaction.cards.save(released)
+            subject = f"card {identity.hex().upper()}"
+            event = AuditEvent(
+                self._identifiers.new(), now, actor, "card.release", subject, "done", detail=card.quarantine_reason
+            )
+            transaction.audit.append(event)
+        return released
 
 
 class _Importer:

@@ -43,6 +43,6 @@ def judge_mismatch(settling: Settling, terminal: Terminal, visit: Visit, earlier
     return "the card's keys are not the ones on record"
 
 
-def trusted_since(record_proofs: list[datetime | None], enrolled_at: datetime) -> datetime:
-    """From when on mismatches count against a card: its last proof, else its enrolment."""
-    return max([item for item in record_proofs if item is not None], default=enrolled_at)
+def trusted_since(enrolled_at: datetime, *later: datetime | None) -> datetime:
+    """From when on mismatches count: a proof or an officer's word makes what came before it void."""
+    return max([enrolled_at, *(item for item in later if item is not None)])

@@ -79,8 +79,11 @@ class TerminalService:
             if before is None:
                 raise KmsError(Code.NOT_FOUND, "There is no terminal with this name.")
             if before.state not in ALLOWED[state]:
-                raise KmsError(Code.CONFLICT, f"The terminal is {before.state} and cannot become {state}.")
+                what = "already" if before.state is state else f"and cannot become {state}"
+                raise KmsError(Code.CONFLICT, f"The terminal is {before.state} {what}.")
             terminal = replace(before, state=state, reason=reason)
+            if state is TerminalState.ENROLLED:
+                terminal = replace(terminal, trusted_since=self._clock.now())
             transaction.terminals.save(terminal)
             transaction.audit.append(self._build_event(terminal, action, actor))
         return terminal

@@ -212,10 +212,12 @@ class VisitService:
 
     def _find_mismatches(self, tx: Transaction, record: CardRecord, terminal: Terminal) -> EarlierMismatches:
         card = record.card
-        since = trusted_since([item.proved_at for item in record.key_sets.values()], card.enrolled_at)
+        proofs = [item.proved_at for item in record.key_sets.values()]
+        card_since = trusted_since(card.enrolled_at, card.trusted_since, *proofs)
+        since = trusted_since(terminal.enrolled_at, terminal.trusted_since)
         return EarlierMismatches(
-            at_terminal=tuple(tx.visits.list_mismatched(since=terminal.enrolled_at, terminal_id=terminal.id)),
-            of_card=tuple(tx.visits.list_mismatched(since=since, card_id=card.id)),
+            at_terminal=tuple(tx.visits.list_mismatched(since=since, terminal_id=terminal.id)),
+            of_card=tuple(tx.visits.list_mismatched(since=card_since, card_id=card.id)),
         )
 
     def _get_profile(self, card: Card) -> CardProfile:

@@ -146,7 +146,6 @@ class TestKeys:
         kept = [(domain.aid, domain.key_sets[0].keys) for domain in other.card.state.domains]
         assert kept == [(domain.aid, domain.key_sets[0].keys) for domain in factory.domains]
 
-    @pytest.mark.xfail(reason="not yet: mismatches are counted since the terminal was enrolled, not since resumed")
     def test_a_resumed_terminal_is_trusted_afresh(self, site: Site) -> None:
         site.add_terminal("forgiven")
         other = site.issue(master=bytes(range(16)))

@@ -33,3 +33,4 @@ class CardRow(Base):
     enrolled_at: Mapped[datetime]
     quarantine_reason: Mapped[Note]
     version: Mapped[int]
+    trusted_since: Mapped[datetime | None]

@@ -22,3 +22,4 @@ class TerminalRow(Base):
     state: Mapped[TerminalState] = mapped_column(enum_type(TerminalState, "state"))
     enrolled_at: Mapped[datetime]
     reason: Mapped[Note]
+    trusted_since: Mapped[datetime | None]

@@ -9,7 +9,7 @@ from kms.domain.updates import UpdateReason, UpdateState
 from kms.errors import Code, KmsError
 from kms.service.cards import CardService, CardSettings, ImportResult
 from tests.fakes.memory_store import MemoryStore
-from tests.fakes.records import ISD_AID, NOW, CountingIdentifiers, TickingClock, build_master
+from tests.fakes.records import ISD_AID, NOW, CountingIdentifiers, TickingClock, build_card, build_master
 from tests.unit.domain.test_card_file import GOOD, build_file, change
 
 SETTINGS = CardSettings(platform="issuer", profiles=frozenset({"default"}), take_over_isd=False)
@@ -175,3 +175,21 @@ def test_progress_goes_up_to_the_number_of_cards(store: MemoryStore) -> None:
         build_many(1001), actor="cli:operator", progress=lambda done, total: seen.append((done, total))
     )
     assert seen == [(1000, 1001), (1001, 1001)]
+
+
+def test_a_released_card_is_served_again_and_trusted_afresh(store: MemoryStore) -> None:
+    quarantined = build_card(state=CardState.QUARANTINED, quarantine_reason="fitted nothing at 2 terminals")
+    with store.transaction() as transaction:
+        transaction.cards.add(quarantined)
+    service = build_service(store)
+    released = service.release(quarantined.identity, actor="cli:officer")
+    assert (released.state, released.quarantine_reason, released.trusted_since) == (CardState.ENROLLED, "", NOW)
+    with store.transaction() as transaction:
+        assert transaction.cards.get(quarantined.id) == released
+        (event,) = transaction.audit.list()
+    assert (event.actor, event.action, event.detail) == ("cli:officer", "card.release", "fitted nothing at 2 terminals")
+    with pytest.raises(KmsError, match="nothing to release"):
+        service.release(quarantined.identity, actor="cli:officer")
+    with pytest.raises(KmsError) as error:
+        service.release(b"\x00", actor="cli:officer")
+    assert error.value.code is Code.CARD_UNKNOWN

@@ -55,5 +55,5 @@ def test_a_second_terminal_sets_the_card_aside_and_spares_the_terminal() -> None
 
 def test_mismatches_count_since_the_cards_last_proof() -> None:
     proofs = [None, NOW + timedelta(days=2), NOW + timedelta(days=1)]
-    assert trusted_since(proofs, NOW) == NOW + timedelta(days=2)
-    assert trusted_since([None], NOW) == NOW
+    assert trusted_since(NOW, *proofs) == NOW + timedelta(days=2)
+    assert trusted_since(NOW, None) == NOW

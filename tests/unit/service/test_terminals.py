@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from kms.domain.visits import TerminalState
@@ -39,8 +41,11 @@ def test_a_suspended_terminal_is_refused_until_it_is_resumed(service: TerminalSe
     with pytest.raises(KmsError) as error:
         service.authenticate(FINGERPRINT)
     assert error.value.code is Code.TERMINAL_REFUSED
-    assert service.resume("counter 1", actor="cli:operator") == enrolled
-    assert service.authenticate(FINGERPRINT) == enrolled
+    resumed = service.resume("counter 1", actor="cli:operator")
+    assert resumed == replace(enrolled, trusted_since=NOW)
+    assert service.authenticate(FINGERPRINT) == resumed
+    with pytest.raises(KmsError, match="ENROLLED already"):
+        service.resume("counter 1", actor="cli:operator")
 
 
 def test_revoking_is_final(service: TerminalService) -> None:

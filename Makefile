@@ -7,7 +7,7 @@ PYTHON := .venv/bin/python
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
 
-setup: tokens pcscd ## all set-up: Debian packages, .venv, SoftHSM2 token, pcscd with the virtual reader
+setup: tokens pcscd ## all set-up: Debian packages, .venv, SoftHSM2 tokens, pcscd with the virtual reader
 
 packages:
 	@setup/packages.sh
@@ -24,7 +24,7 @@ pcscd: venv
 test: setup ## run all tests
 	@$(PYTHON) -m pytest
 
-demo: setup ## watch a card get its keys and have them replaced, through server, token, TLS and PC/SC
+demo: setup ## watch cards get keys and have them replaced (flows 2 to 5), on two platforms
 	@$(PYTHON) -m demo.run
 
 check: setup ## format, lint, types, layers, tests: what a change must pass
@@ -34,8 +34,8 @@ check: setup ## format, lint, types, layers, tests: what a change must pass
 	@.venv/bin/lint-imports
 	@$(PYTHON) -m pytest
 
-up: setup ## prepare an issuer's platform in var/ and serve it until Ctrl-C
-	@setup/up.sh
+up: setup ## prepare both platforms in var/ (issuer, provider) and serve them until Ctrl-C
+	@$(PYTHON) -m demo.up
 
 down: ## stop the pcscd that the set-up started (one that ran before stays)
 	@setup/stop.sh

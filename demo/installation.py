@@ -1,7 +1,8 @@
 """One installation in a folder: platform and terminal configured, set up and driven by their own commands.
 
 Rules: everything goes through the front door (`kms`, `kms-terminal`, `softhsm/setup_token.py`), as a person would do
-it; the configurations are those of config/ with other paths and another port. Tests use it too.
+it; the configurations are those of config/ with other paths and another port. What is there already stays, so that
+preparing again finishes what was cut off. Tests use it too.
 """
 
 import io
@@ -12,6 +13,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import reduce
+from operator import xor
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +36,15 @@ class CommandError(Exception):
 
 @dataclass(frozen=True)
 class VendorMaster:
-    """A card manufacturer's master key as it arrives: two components, and their check value by 3DES over zeros."""
+    """A card manufacturer's master key as it arrives: components, and their check value by 3DES over zeros."""
 
-    components: tuple[bytes, bytes]
+    components: tuple[bytes, ...]
+    name: str = VENDOR
 
     @property
     def value(self) -> bytes:
         """The key, 16 bytes: the demonstration plays the manufacturer too."""
-        return bytes(a ^ b for a, b in zip(*self.components, strict=True))
+        return bytes(reduce(xor, column) for column in zip(*self.components, strict=True))
 
     @property
     def kcv(self) -> str:
@@ -60,6 +64,7 @@ class Installation:
 
     `name`: `issuer` or `provider`, as in config/. The two may share a folder: each has its own token, database and
     certificates in it. `issuer_port`: where the issuer's platform listens, for a provider's leased line.
+    `database_url`: of a database that is there and empty; without one it is a SQLite file in the folder.
     """
 
     folder: Path
@@ -67,6 +72,7 @@ class Installation:
     reader: str
     name: str = "issuer"
     issuer_port: int | None = None
+    database_url: str | None = None
 
     @property
     def platform_config(self) -> Path:
@@ -118,6 +124,8 @@ class Installation:
         platform = _replace(platform, f"port = {DEFAULT_PORTS[self.name]}", f"port = {self.port}")
         if self.issuer_port is not None:
             platform = _replace(platform, f"localhost:{DEFAULT_PORTS['issuer']}", f"localhost:{self.issuer_port}")
+        if self.database_url is not None:
+            platform = _replace(platform, f"sqlite:///var/{self.name}/kms.db", self.database_url)
         self.platform_config.write_text(_replace(platform, "var/", f"{self.folder}/"))
         terminal = (PROJECT / "config" / self.terminal_config.name).read_text()
         terminal = _replace(terminal, f"localhost:{DEFAULT_PORTS[self.name]}", f"localhost:{self.port}")
@@ -125,7 +133,7 @@ class Installation:
         self.terminal_config.write_text(_replace(terminal, "var/", f"{self.folder}/"))
 
     def prepare(self, master: VendorMaster | None = None, *, peers: bool = True) -> None:
-        """Make token, certificates, database and master keys, and enrol the terminal.
+        """Make token, certificates, database and master keys, and enrol the terminal; what is there already stays.
 
         `master`: the card manufacturer's, for an issuer. `peers`: an issuer's certificate for its provider, too.
         """
@@ -135,15 +143,24 @@ class Installation:
         own = self.folder / self.name
         _run([*token, *where, "--pin-file", own / "hsm.pin", "--so-pin-file", own / "hsm.so-pin"])
         self.kms("db", "upgrade")
-        pki = str(self.pki)
-        self.kms("pki", "init", "--dir", pki)
-        if self.name == "issuer" and peers:
-            self.kms("pki", "peer", "provider", "--dir", pki)
-        self.kms("pki", "terminal", "terminal-1", "--dir", pki, "--enrol")
+        if not (self.pki / "ca.pem").exists():
+            self.kms("pki", "init", "--dir", str(self.pki))
+        if self.name == "issuer" and peers and not (self.pki / "provider.pem").exists():
+            self.kms("pki", "peer", "provider", "--dir", str(self.pki))
+        self._ensure_terminal("terminal-1")
+        there = {key["name"] for key in self.kms_json("keys", "list") if key["state"] == "ACTIVE"}
         for kind in ("isd", "ssd-initial", "ssd") if self.name == "issuer" else ("ssd",):
-            self.kms("keys", "generate", "--kind", kind, "--name", kind)
-        if master is not None:
+            if kind not in there:
+                self.kms("keys", "generate", "--kind", kind, "--name", kind)
+        if master is not None and master.name not in there:
             self._import_master(master)
+
+    def _ensure_terminal(self, name: str) -> None:
+        certificate = self.pki / f"{name}.pem"
+        if not certificate.exists():
+            self.kms("pki", "terminal", name, "--dir", str(self.pki), "--enrol")
+        elif name not in {terminal["name"] for terminal in self.kms_json("terminals", "list")}:
+            self.kms("terminals", "enrol", "--name", name, "--certificate", str(certificate))
 
     def _import_master(self, master: VendorMaster) -> None:
         files: list[str] = []
@@ -152,9 +169,11 @@ class Installation:
             path.touch(mode=0o600)
             path.write_text(component.hex())
             files += ["--component-file", str(path)]
-        self.kms("keys", "import", "--name", VENDOR, "--type", "DES2", "--kcv", master.kcv, *files)
-        for path in self.folder.glob("component-*"):
-            path.unlink()
+        try:
+            self.kms("keys", "import", "--name", master.name, "--type", "DES2", "--kcv", master.kcv, *files)
+        finally:
+            for path in self.folder.glob("component-*"):
+                path.unlink()
 
     @contextmanager
     def serving(self) -> Iterator[subprocess.Popen[str]]:
@@ -183,22 +202,33 @@ class Installation:
 def exchange_keys(issuer: Installation, provider: Installation) -> str:
     """Exchange KEK and signing keys between the two HSMs; the KEK's check value, which people would compare.
 
-    Offer and answer travel as files; each side types the fingerprint that the other reads from its own screen.
+    Offer and answer travel as files; each side types the fingerprint that the other reads from its own screen. Two that
+    hold the same KEK already keep it.
     """
-    offer, answer = provider.folder / "offer.json", issuer.folder / "answer.json"
-    offered = provider.kms_json("keys", "exchange", "offer", "--peer", issuer.name, "--out", str(offer))
-    read_out = ("--fingerprint", offered["fingerprint"])
-    made = issuer.kms_json(
-        *("keys", "exchange", "answer", "--peer", provider.name, "--in", str(offer), "--out", str(answer)), *read_out
-    )
-    accepted = provider.kms_json(
-        *("keys", "exchange", "accept", "--peer", issuer.name, "--in", str(answer)),
-        "--fingerprint",
-        made["fingerprint"],
-    )
-    if accepted["kcv"] != made["kcv"]:
+    made, taken = _find_kek(issuer, provider.name), _find_kek(provider, issuer.name)
+    if made is None or taken is None or made["kcv"] != taken["kcv"]:
+        # An answer that never arrived is lost: its KEK is in nobody's hands, and the next one takes its place.
+        made, taken = _carry_files(issuer, provider, *(("--new-generation",) if made else ()))
+    if taken["kcv"] != made["kcv"]:
         raise CommandError("the two platforms hold different KEKs")
     return f"{made['kcv']} ({made['kcv_method']})"
+
+
+def _find_kek(installation: Installation, peer: str) -> dict[str, Any] | None:
+    """The newest KEK that a platform holds for a peer."""
+    keys = [key for key in installation.kms_json("keys", "list") if key["kind"] == "peer-kek" and key["name"] == peer]
+    return max((key for key in keys if key["state"] == "ACTIVE"), key=lambda key: key["generation"], default=None)
+
+
+def _carry_files(issuer: Installation, provider: Installation, *how: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    offer, answer = provider.folder / "offer.json", issuer.folder / "answer.json"
+    for left_over in (offer, answer):
+        left_over.unlink(missing_ok=True)
+    offered = provider.kms_json("keys", "exchange", "offer", "--peer", issuer.name, "--out", str(offer))
+    files = ("--in", str(offer), "--out", str(answer), "--fingerprint", offered["fingerprint"])
+    made = issuer.kms_json("keys", "exchange", "answer", "--peer", provider.name, *files, *how)
+    received = ("--in", str(answer), "--fingerprint", made["fingerprint"])
+    return made, provider.kms_json("keys", "exchange", "accept", "--peer", issuer.name, *received)
 
 
 def _replace(text: str, old: str, new: str) -> str:

@@ -12,17 +12,29 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from kms.config import Config, PlatformMode, load_config, read_pin
+from kms.config import Config, PeerConfig, PeerRole, PlatformMode, load_config, read_fingerprint, read_pin
 from kms.errors import Code, Fault, KmsError
+from kms.peer import build_peer_context
 from kms.pki import is_development_ca
 from kms.serve import build_tls_context
 
 _PLATFORM_CHECK_SECONDS = 60
+_PEER_FILES = {
+    "certificate": "bring the peer's certificate, or give certificate_fingerprint; in a lab `kms pki peer` makes it",
+    "ca": "bring the certificate of the authority that the peer's server certificate is of",
+    "client_certificate": "bring the certificate that the peer gave us; in a lab `kms pki peer` at the issuer makes it",
+    "client_key": "bring the key of client_certificate; in a lab `kms pki peer` at the issuer makes it",
+}
 
 
 def check_ready_to_serve(config: Config) -> None:
     """Raise `platform.not-ready` with everything that is missing."""
-    faults = [*_find_tls_faults(config), *_find_address_faults(config), *_find_hsm_faults(config)]
+    faults = [
+        *_find_tls_faults(config),
+        *_find_peer_faults(config),
+        *_find_address_faults(config),
+        *_find_hsm_faults(config),
+    ]
     if not any(fault.where.startswith("hsm.") for fault in faults):
         faults.extend(_find_platform_faults(config.source))
     if faults:
@@ -45,6 +57,30 @@ def _find_tls_faults(config: Config) -> Iterator[Fault]:
         yield Fault("server.certificate", f"Certificate, key and authority are not usable together ({error.reason})")
     except (OSError, ValueError) as error:
         yield Fault("server.certificate", f"Certificate, key or authority cannot be read ({type(error).__name__})")
+
+
+def _find_peer_faults(config: Config) -> Iterator[Fault]:
+    for peer in config.peers:
+        missing = False
+        for name in ("certificate", "ca", "client_certificate", "client_key"):
+            path: Path | None = getattr(peer, name)
+            if path is not None and not path.is_file():
+                missing = True
+                yield Fault(f"peers.{peer.name}.{name}", f"{path} is not there: {_PEER_FILES[name]}")
+        if not missing:
+            yield from _find_line_faults(peer, config.platform.mode)
+
+
+def _find_line_faults(peer: PeerConfig, mode: PlatformMode) -> Iterator[Fault]:
+    """What is wrong with a peer's files, all of which are there."""
+    try:
+        read_fingerprint(peer)
+        if peer.role is PeerRole.ISSUER:
+            build_peer_context(peer)
+        if mode is PlatformMode.PRODUCTION and peer.ca is not None and is_development_ca(peer.ca):
+            yield Fault(f"peers.{peer.name}.ca", "Production mode refuses a development authority: name the peer's own")
+    except KmsError as error:
+        yield from error.faults
 
 
 def _find_address_faults(config: Config) -> Iterator[Fault]:

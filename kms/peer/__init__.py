@@ -5,5 +5,6 @@ it answers is untrusted: size, form and text are checked. Bodies never show in e
 """
 
 from kms.peer.client import PeerClient
+from kms.peer.pinned_tls import build_peer_context
 
-__all__ = ["PeerClient"]
+__all__ = ["PeerClient", "build_peer_context"]

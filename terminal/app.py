@@ -1,10 +1,11 @@
 """The command `kms-terminal`: reads cards and relays what the server sends them.
 
 Rules: exit code 0 when done, 1 when something failed (what is wrong, what to do, what the next run will do), 2 for
-wrong usage, 130 for Ctrl-C and SIGTERM. A visit that was broken off stays in the journal; every command that serves a
-card settles it first.
+wrong usage, 70 for a fault of the program's own, 130 for Ctrl-C and SIGTERM. A visit that was broken off stays in the
+journal; every command that serves a card settles it first.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ from terminal.visits import new_session_id, serve_card, settle_without_card
 
 DEFAULT_CONFIG = Path("config/terminal.toml")
 EXIT_FAILED = 1
+EXIT_FAULT = 70  # EX_SOFTWARE of sysexits.h, as `kms` does
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 # Faults of one card, after which `run` waits for the next one; all others end it.
@@ -96,6 +98,12 @@ class TerminalGroup(click.Group):
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)
+        except Exception as error:
+            if os.environ.get("KMS_TERMINAL_DEBUG"):
+                raise
+            what = f"Something went wrong that should not ({type(error).__name__}). KMS_TERMINAL_DEBUG=1 shows where."
+            click.echo(f"{what}\nNext run: {invocation.next_run}", err=True)
+            sys.exit(EXIT_FAULT)
         sys.exit(code if isinstance(code, int) else 0)
 
 

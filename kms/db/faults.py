@@ -42,11 +42,13 @@ SCHEMA_FAULTS = {
     "42P07": _FOREIGN,  # duplicate_table, duplicate index too
 }
 
+_NO_FILE = "there is no such file: run `kms db upgrade`, or check the folder and its rights"
 _LOCKED = "it is locked by a long transaction; try again"
 _FORBIDDEN = "its user lacks a right; see the roles in docs/operations.md"
 _STANDBY = "it takes no changes, as a standby does"
 CAUSES = {
     "database is locked": _LOCKED,
+    "unable to open database file": _NO_FILE,
     "55P03": _LOCKED,  # lock_not_available: lock_timeout
     "57014": _LOCKED,  # query_canceled: statement_timeout
     "42501": _FORBIDDEN,  # insufficient_privilege

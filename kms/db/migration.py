@@ -27,10 +27,15 @@ MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the schema forwards. Makes the folder of a SQLite file. Raises `database.unavailable`."""
+    """Bring the schema forwards. Makes a SQLite file and its folder, for the owner alone.
+
+    Raises `database.unavailable`.
+    """
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        file = Path(parsed.database)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)  # SQLite gives its WAL the same mode: nobody else reads who holds which keys
     with _open_connection(url) as connection:
         command.upgrade(_build_config(connection), revision)
 

@@ -18,4 +18,4 @@ def test_wrong_usage_is_told_before_anything_is_opened(arguments: tuple[str, ...
 
 
 def test_help_names_every_command() -> None:
-    assert read_help("cards") == ["import", "list", "show"]
+    assert read_help("cards") == ["import", "list", "release", "show"]

@@ -42,6 +42,11 @@ def test_migrations_make_the_models_tables_to_the_last_check(tmp_path: Path) -> 
         assert list_lines(made[table.name]) == list_lines(wanted)
 
 
+def test_a_sqlite_file_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    upgrade(f"sqlite:///{tmp_path / 'new' / 'kms.db'}")
+    assert (tmp_path / "new" / "kms.db").stat().st_mode & 0o777 == 0o600
+
+
 def test_the_program_asks_for_the_newest_revision() -> None:
     assert get_newest_revision() == SCHEMA_REVISION
 

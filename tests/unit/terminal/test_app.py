@@ -79,6 +79,17 @@ def test_readers_are_shown(bench: Bench) -> None:
     assert "Counter reader" in result.stdout
 
 
+def test_a_fault_of_ours_is_told_in_words(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_self: Readers) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(Readers, "list_readers", fail)
+    done = bench.run("readers")
+    assert done.exit_code == 70
+    assert "should not (RuntimeError)" in done.stderr
+    assert "secret detail" not in done.output
+
+
 def test_identify_shows_the_card(bench: Bench) -> None:
     result = bench.run("identify", "--json")
     assert result.exit_code == 0

@@ -8,12 +8,13 @@ from kms.cli import preflight
 from kms.cli.preflight import check_ready_to_serve
 from kms.config import Config, load_config
 from kms.errors import Code, Fault, KmsError
-from kms.pki import init_pki
+from kms.pki import init_pki, issue_peer
 from tests.unit.config.conftest import PROFILE, TEXT
+from tests.unit.config.peer_texts import ISSUER_PEER, PIN, PROVIDER_PEER, RANGE
 
 
-def _load(folder: Path, *changes: tuple[str, str]) -> Config:
-    text = TEXT.replace("/usr/lib/softhsm/libsofthsm2.so", "module.so").replace("8443", "0")
+def _load(folder: Path, *changes: tuple[str, str], more: str = "") -> Config:
+    text = (TEXT + more).replace("/usr/lib/softhsm/libsofthsm2.so", "module.so").replace("8443", "0")
     for old, new in changes:
         text = text.replace(old, new)
     (folder / "profiles").mkdir(exist_ok=True)
@@ -86,3 +87,59 @@ def test_a_key_of_another_certificate_is_told(tmp_path: Path) -> None:
     _set_up(tmp_path)
     (tmp_path / "server.key").write_bytes((tmp_path / "ca.key").read_bytes())
     assert "not usable together" in _faults(_load(tmp_path))["server.certificate"]
+
+
+BOTH = ('role = "issuer"\nmode', 'role = "both"\nmode')
+PEERS = ISSUER_PEER + RANGE + PROVIDER_PEER.replace(f'certificate_fingerprint = "{PIN}"', 'certificate = "bikes.pem"')
+
+
+def _make_peers(folder: Path) -> None:
+    """What a bank's platform gives us and, for a lab, what we give to the provider `bikes`."""
+    now = datetime.now(UTC)
+    issue_peer(folder, "bikes", ("localhost",), now)
+    authority, server = init_pki(folder / "bank", ("localhost",), now)
+    us = issue_peer(folder / "bank", "us", ("localhost",), now)
+    made = {
+        "bank-ca.pem": authority.certificate_file,
+        "bank.pem": server.certificate_file,
+        "us.pem": us.certificate_file,
+        "us.key": us.key_file,
+    }
+    for name, path in made.items():
+        (folder / name).write_bytes(path.read_bytes())
+
+
+@pytest.mark.usefixtures("platform_faults")
+def test_each_missing_file_of_a_peer_has_its_line(tmp_path: Path) -> None:
+    _set_up(tmp_path)
+    faults = _faults(_load(tmp_path, BOTH, more=PEERS))
+    assert set(faults) == {
+        "peers.bikes.certificate",
+        "peers.bank.certificate",
+        "peers.bank.ca",
+        "peers.bank.client_certificate",
+        "peers.bank.client_key",
+    }
+    assert str(tmp_path / "us.key") in faults["peers.bank.client_key"]
+    assert "kms pki peer" in faults["peers.bikes.certificate"]
+    _make_peers(tmp_path)
+    check_ready_to_serve(_load(tmp_path, BOTH, more=PEERS))
+
+
+@pytest.mark.usefixtures("platform_faults")
+def test_a_peer_s_file_that_is_no_certificate_and_a_foreign_key_are_told(tmp_path: Path) -> None:
+    _set_up(tmp_path)
+    _make_peers(tmp_path)
+    (tmp_path / "bikes.pem").write_text("no certificate")
+    (tmp_path / "us.key").write_bytes((tmp_path / "ca.key").read_bytes())
+    faults = _faults(_load(tmp_path, BOTH, more=PEERS))
+    assert set(faults) == {"peers.bikes.certificate", "peers.bank.client_certificate"}
+
+
+@pytest.mark.usefixtures("platform_faults")
+def test_production_refuses_a_peer_s_development_authority(tmp_path: Path) -> None:
+    _set_up(tmp_path)
+    _make_peers(tmp_path)
+    faults = _faults(_load(tmp_path, BOTH, ('"lab"', '"production"'), more=PEERS))
+    assert set(faults) == {"server.client_ca", "peers.bank.ca"}
+    assert "Production mode refuses a development authority" in faults["peers.bank.ca"]

@@ -80,6 +80,8 @@ INS = {
     "STORE DATA": INS_STORE_DATA,
     "SET STATUS": INS_SET_STATUS,
 }
+# Cards of GP 2.1.1 know GET STATUS without TLV alone and refuse P2 = 02: they do not tell what is there.
+STATUS_ANSWERS = (StatusWord.REFERENCE_NOT_FOUND, StatusWord.WRONG_P1_P2)
 
 
 @dataclass(frozen=True)
@@ -178,13 +180,16 @@ def _made(
     answers = parse_answers(responses, state.sent)
     channel = resume_channel(keys, opened)
     check_secured(channel, answers[0], AUTHENTICATE, INS[AUTHENTICATE])
-    shown = check_secured(channel, answers[1], STATUS, INS[STATUS], StatusWord.REFERENCE_NOT_FOUND)
+    shown = check_secured(channel, answers[1], STATUS, INS[STATUS], *STATUS_ANSWERS)
     with card_answers(STATUS):
-        entries = parse_get_status(shown.data) if shown.sw != StatusWord.REFERENCE_NOT_FOUND else ()
-    if not any(entry.aid == state.recipe.aid for entry in entries):
+        entries = parse_get_status(shown.data) if shown.sw == StatusWord.OK else ()
+    present = any(entry.aid == state.recipe.aid for entry in entries)
+    untold = shown.sw == StatusWord.WRONG_P1_P2
+    if not present and not (untold and state.resume):
         check_secured(channel, answers[2], INSTALL, INS[INSTALL])
     elif state.resume:
-        # INSTALL was refused because the SSD is there already; what matters is that an answer came.
+        # INSTALL was refused because the SSD is there already, or may be where the card does not tell; what matters is
+        # that an answer came: the next command shows whether there is an SSD.
         refusal = answers[2].sw if answers[2] is not None else StatusWord.OK
         check_secured(channel, answers[2], INSTALL, INS[INSTALL], refusal)
     else:

@@ -89,6 +89,24 @@ def test_an_ssd_that_select_hides_is_refused_by_the_registry() -> None:
     assert again.instructions == [OPENING, MAKING]
 
 
+@pytest.mark.parametrize("route", ["store-data", "put-key"])
+@pytest.mark.parametrize("broke_before", [False, True])
+def test_a_card_that_does_not_know_this_get_status_gets_its_ssd(route: str, broke_before: bool) -> None:
+    card = build_card()
+    if broke_before:
+        run(create_ssd(route), card, most=2)
+    done = run(create_ssd(route, resume=broke_before), card, lie=answer(0xF2, b"\x6a\x86"))
+    assert isinstance(done.outcome, Finished)
+    assert kvns(card, SSD_AID) == [0x20]
+
+
+def test_a_refused_install_on_a_card_that_does_not_tell_what_is_there_is_a_refusal() -> None:
+    card = build_card(personality=Personality(max_domains=0))
+    done = run(create_ssd(), card, lie=answer(0xF2, b"\x6a\x86"))
+    assert isinstance(done.outcome, Broken)
+    assert (done.outcome.sw, done.outcome.changed) == (0x6A84, False)
+
+
 def test_no_room_is_a_refusal_that_changed_nothing() -> None:
     card = build_card(personality=Personality(max_domains=0))
     done = run(create_ssd(), card)

@@ -10,11 +10,9 @@ import os
 import secrets
 import signal
 import socket
-import sqlite3
 import subprocess
-import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +35,7 @@ from terminal.virtual_card.personality import DEFAULT_IIN, DEFAULT_ISD_AID, Pers
 from terminal.virtual_card.transmission import TransmissionProtocol
 from terminal.visits import serve_card
 from tests.functional.channel_prober import ChannelProber, Tried
+from tests.functional.site_database import SiteDatabase, list_tables, make_database
 
 READER, READER_PORT = "Virtual PCD 00 01", 35964
 ISD_AID = DEFAULT_ISD_AID.hex().upper()
@@ -107,16 +106,10 @@ class Counted:
 
 @dataclass
 class Server:
-    """`kms serve`. `log`: what it writes on standard error; `token`: SoftHSM2's file of the token's own data.
-
-    SoftHSM2 writes that file anew at each login, and a process killed in that moment leaves it empty: the token is gone
-    and must come back from its backup. That is no part of what is tested here, so a kill restores it.
-    """
+    """`kms serve`. `log`: what it writes on standard error."""
 
     config: Path
     log: Path
-    token: Path
-    backup: bytes
     process: subprocess.Popen[str] | None = None
 
     @property
@@ -143,8 +136,6 @@ class Server:
         assert self.process
         os.killpg(self.process.pid, signal.SIGKILL)
         self._reap()
-        if not self.token.read_bytes():
-            self.token.write_bytes(self.backup)
 
     def stop(self) -> None:
         if self.process is not None:
@@ -167,6 +158,7 @@ class Site:
     master: VendorMaster
     server: Server
     prober: ChannelProber
+    database: SiteDatabase
     said: list[str] = field(default_factory=list)
 
     @property
@@ -194,7 +186,7 @@ class Site:
 
     def terminal_config(self, name: str) -> Path:
         """The configuration of a terminal; each has a journal of its own."""
-        path = self.folder / f"{name}.toml"
+        path = self.folder / self.installation.name / f"{name}.toml"
         if not path.exists():
             base = self.installation.terminal_config.read_text()
             path.write_text(base.replace("terminal-1", name))
@@ -206,7 +198,7 @@ class Site:
 
     def add_terminal(self, name: str, *, enrol: bool = True) -> str:
         options = ("--enrol",) if enrol else ()
-        result = self.run("pki", "terminal", name, "--dir", str(self.folder / "pki"), *options)
+        result = self.run("pki", "terminal", name, "--dir", str(self.installation.pki), *options)
         assert result.exit_code == 0, result.output
         return name
 
@@ -321,19 +313,12 @@ class Site:
         wrong = [tried for tried in self.try_channels(delivered) if tried.opened != tried.current]
         assert not wrong
 
-    def database(self) -> Path:
-        config = tomllib.loads(self.installation.platform_config.read_text())
-        url: str = config["database"]["url"]
-        return Path(url.removeprefix("sqlite:///"))
-
     def dump(self, *tables: str) -> dict[str, list[tuple[object, ...]]]:
         """The rows of some tables, all of them without any: what is compared before and after a refusal."""
-        with closing(sqlite3.connect(f"file:{self.database()}?mode=ro", uri=True)) as connection:
-            every = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            return {
-                name: sorted(connection.execute(f"SELECT * FROM {name}"), key=repr)  # noqa: S608 - names of this schema
-                for name in tables or every
-            }
+        return {
+            name: sorted(self.database.execute(f"SELECT * FROM {name}"), key=repr)  # noqa: S608 - names of this schema
+            for name in tables or list_tables(self.database)
+        }
 
 
 def power(card: Any) -> Any:  # noqa: ANN401 - any card
@@ -351,16 +336,23 @@ def find_free_port() -> int:
 
 @contextmanager
 def open_site(folder: Path) -> Iterator[Site]:
-    """Build the site and serve it."""
-    installation = Installation(folder, find_free_port(), READER)
+    """Build the site and serve it, on the database that the environment names."""
+    database = make_database(folder, "issuer")
+    installation = Installation(folder, find_free_port(), READER, database_url=database.url)
     master = make_vendor_master()
     installation.prepare(master)
-    (token,) = folder.glob("softhsm/tokens/*/token.object")
-    server = Server(installation.platform_config, folder / "server.log", token, token.read_bytes())
+    with serve_site(installation, master, database) as site:
+        yield site
+
+
+@contextmanager
+def serve_site(installation: Installation, master: VendorMaster, database: SiteDatabase) -> Iterator[Site]:
+    """Serve an installation that is prepared."""
+    server = Server(installation.platform_config, installation.log)
     server.start()
     prober = ChannelProber(installation.platform_config)
     try:
-        yield Site(installation, master, server, prober)
+        yield Site(installation, master, server, prober, database)
     finally:
         prober.close()
         server.stop()

@@ -123,6 +123,7 @@ class KeyService:
     def _plan(self, kind: MasterKind, name: str, key_type: KeyType, actor: str, *, new_generation: bool) -> MasterKey:
         check_name(name)
         with self._store.transaction() as transaction:
+            _check_one_name(transaction, kind, name)
             newest = transaction.master_keys.find_by_name(name)
             if newest is not None and newest.kind is not kind:
                 raise KmsError(Code.CONFLICT, f"the name {name!r} belongs to a {newest.kind} key; choose another")
@@ -185,6 +186,19 @@ class KeyService:
             result="done",
             kcv=f"{key.kcv_method}:{key.kcv.hex().upper()}" if key.kcv else "",
             detail=f"{key.name} generation {key.generation} ({key.kind}, {key.key_type}) {detail}".strip(),
+        )
+
+
+def _check_one_name(transaction: Transaction, kind: MasterKind, name: str) -> None:
+    """Raise `input.conflict` where a kind that derives our own keys has its master under another name already.
+
+    New key sets follow from the highest generation of their kind, so a second name's first one would never be used.
+    """
+    active = transaction.master_keys.find_active(kind) if kind is not MasterKind.VENDOR else None
+    if active is not None and active.name != name:
+        raise KmsError(
+            Code.CONFLICT,
+            f"the {kind} master is named {active.name!r}: ask for a new generation of it if that is what you want",
         )
 
 

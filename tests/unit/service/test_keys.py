@@ -121,6 +121,16 @@ def test_a_new_generation_is_used_from_now_on_and_the_old_one_stays(service: Key
     assert {found.presence for found in service.list_presence()} == {"found"}
 
 
+def test_a_second_name_of_one_kind_is_refused_since_its_master_would_never_be_used(
+    service: KeyService, vault: MasterVault
+) -> None:
+    generate(service)
+    generate(service, new_generation=True)
+    with fails(Code.CONFLICT):
+        generate(service, "isd-next")
+    assert vault.made == 2
+
+
 def test_a_name_belongs_to_one_kind(service: KeyService) -> None:
     generate(service, "shared")
     with fails(Code.CONFLICT):
@@ -189,17 +199,18 @@ def test_an_aes_key_may_come_with_either_check_value_and_is_recorded_by_cmac(ser
 
 
 def test_presence_tells_a_key_that_is_gone_from_one_that_is_another(service: KeyService, vault: MasterVault) -> None:
-    gone, other, good = generate(service, "gone"), generate(service, "other"), generate(service, "good")
+    gone = generate(service)
+    other, good = generate(service, new_generation=True), generate(service, new_generation=True)
     del vault.objects[gone.object_id]
     vault.objects[other.object_id] = bytes(32)
     vault.cut_off = "before"
     with pytest.raises(CutOffError):
-        generate(service, "planned")
-    presence = {found.key.name: found.presence for found in service.list_presence()}
-    assert presence["gone"].startswith(Code.KEY_MISSING)
-    assert presence["other"].startswith(Code.KEY_KCV_MISMATCH)
-    assert presence[good.name] == "found"
-    assert presence["planned"] == "not made yet"
+        generate(service, new_generation=True)
+    presence = {found.key.generation: found.presence for found in service.list_presence()}
+    assert presence[gone.generation].startswith(Code.KEY_MISSING)
+    assert presence[other.generation].startswith(Code.KEY_KCV_MISMATCH)
+    assert presence[good.generation] == "found"
+    assert presence[4] == "not made yet"
 
 
 def test_a_key_that_another_run_finished_meanwhile_is_not_finished_twice(

@@ -18,7 +18,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "kms/db/models/": "tests/contract/test_store.py writes and reads every column",
     "kms/db/repositories/": "tests/contract/test_store.py runs over memory and database alike",
     "terminal/virtual_card/session.py": "tests/unit/terminal/virtual_card/test_authentication.py opens and ends them",
-    "terminal/virtual_card/vpcd.py": "tests/integration/test_virtual_card_vpcd.py: it is sockets alone",
+    "terminal/virtual_card/vpcd.py": "tests/integration/test_virtual_card_vpcd.py covers it: sockets alone",
 }
 
 

@@ -13,6 +13,7 @@ from kms.service.ports import Clock, Identifiers, Store
 
 FINGERPRINT_LENGTH = 32
 MAX_NAME = 64
+PEER_PREFIX = "peer "  # a peer platform stands in its visits as the terminal `peer NAME` (kms.service.transfers)
 
 ALLOWED = {
     TerminalState.SUSPENDED: frozenset({TerminalState.ENROLLED}),
@@ -37,6 +38,9 @@ class TerminalService:
         """
         if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
             raise KmsError(Code.INPUT_INVALID, f"A terminal's name has 1 to {MAX_NAME} printable characters.")
+        if name.startswith(PEER_PREFIX):
+            text = "A name that begins with `peer ` stands for a peer platform; its visits must be nobody else's."
+            raise KmsError(Code.INPUT_INVALID, text)
         if len(fingerprint) != FINGERPRINT_LENGTH:
             raise KmsError(Code.INPUT_INVALID, "A fingerprint is the SHA-256 of the certificate: 32 bytes.")
         terminal = Terminal(self._identifiers.new(), name, fingerprint, TerminalState.ENROLLED, self._clock.now())

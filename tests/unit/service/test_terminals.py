@@ -72,8 +72,15 @@ def test_names_and_certificates_are_taken_once(service: TerminalService) -> None
 
 @pytest.mark.parametrize(
     ("name", "fingerprint"),
-    [("", FINGERPRINT), (" x", FINGERPRINT), ("a\nb", FINGERPRINT), ("x" * 65, FINGERPRINT), ("x", bytes(20))],
-    ids=["no name", "blank at its end", "line break", "long name", "SHA-1"],
+    [
+        ("", FINGERPRINT),
+        (" x", FINGERPRINT),
+        ("a\nb", FINGERPRINT),
+        ("x" * 65, FINGERPRINT),
+        ("peer bikes", FINGERPRINT),
+        ("x", bytes(20)),
+    ],
+    ids=["no name", "blank at its end", "line break", "long name", "a peer's", "SHA-1"],
 )
 def test_what_is_no_terminal_is_refused(service: TerminalService, name: str, fingerprint: bytes) -> None:
     with pytest.raises(KmsError) as error:

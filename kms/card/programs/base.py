@@ -156,10 +156,18 @@ class MismatchError(AnswerError):
         return Mismatch(reason=self.reason, changed=changed)
 
 
+# A wrong challenge under a right cryptogram is among them: the card has our keys, and its profile or AID is wrong or
+# another security domain was selected; that speaks against neither card nor terminal (docs/adr/0012).
 CARD_FAULTS = frozenset(
-    {Code.CARD_PROTOCOL, Code.CARD_REFUSED, Code.TLV_INVALID, Code.APDU_INVALID, Code.RESPONSE_MAC_MISMATCH}
+    {
+        Code.CARD_PROTOCOL,
+        Code.CARD_REFUSED,
+        Code.CHALLENGE_MISMATCH,
+        Code.TLV_INVALID,
+        Code.APDU_INVALID,
+        Code.RESPONSE_MAC_MISMATCH,
+    }
 )
-MISMATCHES = frozenset({Code.CRYPTOGRAM_MISMATCH, Code.CHALLENGE_MISMATCH})
 
 
 @contextmanager
@@ -168,7 +176,7 @@ def card_answers(at: str) -> Iterator[None]:
     try:
         yield
     except KmsError as error:
-        if error.code in MISMATCHES:
+        if error.code is Code.CRYPTOGRAM_MISMATCH:
             raise MismatchError(at, error.detail) from error
         if error.code in CARD_FAULTS:
             raise AnswerError(at, f"{at}: {error.detail}") from error

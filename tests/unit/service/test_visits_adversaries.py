@@ -89,6 +89,19 @@ def test_a_card_cryptogram_that_fits_nothing_is_never_answered() -> None:
     scene.assert_reached()
 
 
+def test_a_card_enrolled_with_a_wrong_i_is_evidence_against_nobody() -> None:
+    scene = build_scene(scp_i=0x15)
+    with scene.issuer.store.transaction() as tx:
+        card = tx.cards.get("card-1")
+        tx.cards.save(replace(card, scp_i=0x55))  # the cryptogram fits, the random challenge does not
+    for _ in range(4):
+        session = scene.apply()
+        scene.visit(scene.agent(), session)
+        assert scene.journal(session) == ["update", "broken", "gave-up"]
+    assert "card.mismatch" not in scene.issuer.audit_actions()
+    scene.assert_not_set_aside()
+
+
 def test_a_terminal_that_answers_nonsense_of_another_protocol_is_no_evidence_against_anybody() -> None:
     scene = build_scene()
     scene.make_ssd()

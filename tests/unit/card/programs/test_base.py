@@ -71,11 +71,11 @@ def test_an_answer_for_another_key_version_than_asked_for_is_refused() -> None:
 
 
 def test_only_faults_of_the_card_become_outcomes() -> None:
-    for code in (Code.CARD_PROTOCOL, Code.TLV_INVALID, Code.RESPONSE_MAC_MISMATCH):
+    for code in (Code.CARD_PROTOCOL, Code.TLV_INVALID, Code.RESPONSE_MAC_MISMATCH, Code.CHALLENGE_MISMATCH):
         with pytest.raises(AnswerError), card_answers("GET DATA E0"):
             raise KmsError(code, "said the card")
     with pytest.raises(MismatchError), card_answers("INITIALIZE UPDATE"):
-        raise KmsError(Code.CHALLENGE_MISMATCH, "said the card")
+        raise KmsError(Code.CRYPTOGRAM_MISMATCH, "said the card")
     with pytest.raises(KmsError), card_answers("PUT KEY"):
         raise KmsError(Code.HSM_UNAVAILABLE, "said the HSM")
 

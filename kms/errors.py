@@ -25,7 +25,6 @@ class Code(StrEnum):
     TLV_INVALID = "card.tlv-invalid"
     APDU_INVALID = "card.apdu-invalid"
     CARD_PROTOCOL = "card.protocol-violation"
-    CARD_REFUSED = "card.refused"
     CRYPTOGRAM_MISMATCH = "card.cryptogram-mismatch"
     CHALLENGE_MISMATCH = "card.challenge-mismatch"
     RESPONSE_MAC_MISMATCH = "card.response-mac-mismatch"

@@ -7,7 +7,6 @@ than 256 bytes here. APDU data is in no repr and no error.
 
 from dataclasses import dataclass, field
 
-from kms.card.status import StatusWord, describe_status
 from kms.errors import Code, KmsError
 
 MAX_COMMAND_DATA = 255
@@ -80,18 +79,9 @@ class ResponseApdu:
         if not 0x6100 <= self.sw <= 0x6FFF and not 0x9000 <= self.sw <= 0x9FFF:
             raise KmsError(Code.APDU_INVALID, "the response does not end in a status word")
 
-    @property
-    def is_ok(self) -> bool:
-        """Whether the status word is 9000."""
-        return self.sw == StatusWord.OK
-
     def to_bytes(self) -> bytes:
         """Encode: data, then SW1 SW2."""
         return self.data + self.sw.to_bytes(2, "big")
-
-    def check(self, what: str, *accepted: int, ins: int | None = None) -> None:
-        """Do as `check_response` does."""
-        check_response(self, what, *accepted, ins=ins)
 
 
 def parse_response(data: bytes) -> ResponseApdu:
@@ -113,12 +103,3 @@ def find_response(data: bytes) -> ResponseApdu | None:
     if len(data) < 2:
         raise KmsError(Code.APDU_INVALID, "a response has at least the two bytes of its status word")
     return ResponseApdu(data[:-2], int.from_bytes(data[-2:], "big"))
-
-
-def check_response(response: ResponseApdu, what: str, *accepted: int, ins: int | None = None) -> None:
-    """Check that the status word is 9000 or one of `accepted`, else raise `card.refused` with its meaning.
-
-    `what` names the command ("PUT KEY"); `ins` chooses meanings that this command gives to status words.
-    """
-    if response.sw != StatusWord.OK and response.sw not in accepted:
-        raise KmsError(Code.CARD_REFUSED, f"the card refused {what}: {describe_status(response.sw, ins)}")

@@ -161,7 +161,6 @@ class MismatchError(AnswerError):
 CARD_FAULTS = frozenset(
     {
         Code.CARD_PROTOCOL,
-        Code.CARD_REFUSED,
         Code.CHALLENGE_MISMATCH,
         Code.TLV_INVALID,
         Code.APDU_INVALID,

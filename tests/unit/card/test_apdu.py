@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kms.card.apdu import CommandApdu, ResponseApdu, check_response, find_response, parse_command, parse_response
+from kms.card.apdu import CommandApdu, ResponseApdu, find_response, parse_command, parse_response
 from kms.errors import Code, KmsError
 from tests.unit.card.fuzz import read_or_refuse
 
@@ -62,8 +62,7 @@ def test_data_is_not_printed() -> None:
 def test_a_response_is_split_into_data_and_status_word() -> None:
     response = parse_response(bytes.fromhex("00AA9000"))
 
-    assert (response.data, response.sw, response.is_ok) == (b"\x00\xaa", 0x9000, True)
-    assert not parse_response(b"\x6a\x88").is_ok
+    assert (response.data, response.sw) == (b"\x00\xaa", 0x9000)
 
 
 def test_a_response_that_the_terminal_does_not_have_is_a_case_of_its_own() -> None:
@@ -78,21 +77,6 @@ def test_bytes_without_a_status_word_are_no_response(encoded: str) -> None:
     with pytest.raises(KmsError) as refused:
         find_response(bytes.fromhex(encoded))
     assert refused.value.code is Code.APDU_INVALID
-
-
-def test_a_refusal_names_command_and_reason() -> None:
-    with pytest.raises(KmsError, match=r"refused PUT KEY: 6A84 \(no room for another key\)") as refused:
-        check_response(ResponseApdu(b"", 0x6A84), "PUT KEY", ins=0xD8)
-    assert refused.value.code is Code.CARD_REFUSED
-
-
-def test_only_named_status_words_are_accepted_beside_9000() -> None:
-    more = ResponseApdu(b"", 0x6310)
-
-    ResponseApdu(b"", 0x9000).check("GET STATUS", 0x6310)
-    more.check("GET STATUS", 0x6310)
-    with pytest.raises(KmsError, match="6310"):
-        more.check("GET STATUS")
 
 
 @given(st.binary(max_size=270))

@@ -53,6 +53,7 @@ class Journal:
         try:
             self._lock()
             os.fchmod(self._fd, 0o600)
+            _sync_directory(directory)
             self._load()
         except BaseException as error:
             os.close(self._fd)
@@ -151,6 +152,15 @@ class Journal:
             f"The journal {self.path} cannot be used ({error.strerror}).",
             "Make room, or give this user the right to write there; no card is served without a journal.",
         )
+
+
+def _sync_directory(directory: Path) -> None:
+    """Put the file's name on disk: fsync of the file alone leaves a new one without it (fsync(2), notes)."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _parse_line(line: bytes) -> dict[str, object] | None:

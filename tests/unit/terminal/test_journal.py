@@ -1,5 +1,6 @@
 """The journal: what is on disk when, what survives damage."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -28,6 +29,17 @@ def read(directory: Path) -> OpenVisit | None:
 
 def test_a_new_journal_knows_no_visit(tmp_path: Path) -> None:
     assert read(tmp_path / "a" / "b") is None
+
+
+def test_a_new_journal_s_name_is_on_disk_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[bool] = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode)))
+    with Journal(tmp_path) as journal:
+        assert synced == [True]
+        journal.open_visit("session-1", b"\x01\x02")
+    assert synced[-1] is False
 
 
 def test_each_step_is_found_again(tmp_path: Path) -> None:

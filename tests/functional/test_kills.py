@@ -7,12 +7,10 @@ normal visit must end "done" with card and platform in agreement, old keys refus
 
 import itertools
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import httpx
@@ -95,8 +93,7 @@ class Killer(httpx.BaseTransport):
             self.site.server.kill()
             return self.inner.handle_request(request)
         if self.when == "during":
-            with self._database_held():
-                return self.inner.handle_request(request)
+            return self._kill_at_first_commit(request)
         answer = self.inner.handle_request(request)
         answer.read()
         answer.close()
@@ -106,18 +103,15 @@ class Killer(httpx.BaseTransport):
     def close(self) -> None:
         self.inner.close()
 
-    @contextmanager
-    def _database_held(self) -> Iterator[None]:
+    def _kill_at_first_commit(self, request: httpx.Request) -> httpx.Response:
         """Let the request come as far as its first commit, and no further, then kill the server."""
-        with closing(sqlite3.connect(self.site.database(), isolation_level=None, check_same_thread=False)) as database:
-            database.execute("BEGIN IMMEDIATE")
+        with self.site.database.hold():
             killing = threading.Timer(0.5, self.site.server.kill)
             killing.start()
             try:
-                yield
+                return self.inner.handle_request(request)
             finally:
                 killing.join()
-                database.execute("ROLLBACK")
 
 
 def serve(relay: Relay, delivered: Delivered, flow: str) -> None:

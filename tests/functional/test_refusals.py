@@ -292,7 +292,7 @@ class TestServe:
 
     def test_everything_that_is_missing_is_told_at_once(self, site: Site, faulty: Faulty, tmp_path: Path) -> None:
         """An empty database, no certificate, and a port that another server has."""
-        faulty.change(str(site.database()), str(tmp_path / "new.db"))
+        faulty.change(site.database.url, f"sqlite:///{tmp_path}/new.db")
         faulty.change(f"{site.folder}/pki/server.pem", str(tmp_path / "server.pem"))
         done = faulty.serve()
         assert (done.returncode, done.stdout) == (1, "")

@@ -102,8 +102,13 @@ def parse_report(message: ReportMessage, answers_order: int | None) -> Report:
         status=_STATUS_SPELLINGS.get(status.localAgentStatusEnum) or AgentStatus(status.localAgentStatusEnum),
         answers_order=answers_order,
         responses=tuple(bytes.fromhex(apdu) for answer in message.ramResponses for apdu in answer.listOfRAPDU),
-        error=status.errorMsg[:MAX_ERROR],
+        error=_clean(status.errorMsg[:MAX_ERROR]),
     )
+
+
+def _clean(text: str) -> str:
+    """The agent's words as they may be shown: what could command a screen is a question mark."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def build_handshake_response() -> dict[str, str]:

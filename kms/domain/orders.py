@@ -23,7 +23,7 @@ class Report:
     """A terminal's Report. `answers_order`: the Order number in its cookie, None without one.
 
     `responses`: every response APDU in order, empty bytes for one that was not available. A void report has none.
-    `error`: the agent's error text, untrusted, cut to 200 characters.
+    `error`: the agent's error text, untrusted: printable, cut to 200 characters, for the visit's journal alone.
     """
 
     status: AgentStatus

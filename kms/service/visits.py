@@ -193,6 +193,8 @@ class VisitService:
                 tx.audit.append(event)
 
     def _advance(self, step: VisitStep, report: Report) -> Order:
+        if report.error:  # "SHOULD be logged for investigation" (SERAM 2.0, localAgentStatus); it decides nothing
+            step.record.note(step.visit, self._clock.now(), "agent", f"{report.status}: {report.error}")
         visit = step.visit
         expired = self._clock.now() > visit.deadline
         if step.record.card.state is not CardState.ENROLLED:

@@ -58,7 +58,8 @@ def test_both_spellings_of_ungranted_access_are_taken() -> None:
         assert parse_report(_report(status=spelling), None).status is AgentStatus.UNGRANTED_ACCESS
 
 
-def test_an_agent_s_error_text_is_cut() -> None:
+def test_an_agent_s_error_text_is_cut_and_commands_no_screen() -> None:
+    assert parse_report(_report(status="UNKNOWN_FAILURE", errorMsg="a\x1b[2J\nb\u202e"), None).error == "a?[2J?b?"
     assert len(parse_report(_report(status="UNKNOWN_FAILURE", errorMsg="x" * 999), None).error) == 200
 
 

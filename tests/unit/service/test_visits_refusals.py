@@ -8,6 +8,7 @@ from kms.card.keys import DerivationPurpose
 from kms.card.profile import CardProfile
 from kms.domain.cards import CardState, DomainState
 from kms.domain.keys import Delivery, KeyState, MasterKind
+from kms.domain.orders import AgentStatus, Report
 from kms.domain.updates import UpdateState
 from kms.domain.visits import TerminalState
 from kms.errors import Code, KmsError
@@ -34,6 +35,18 @@ def test_wrong_isd_keys_are_never_answered_and_three_visits_suspend_the_terminal
     assert actions.count("terminal.suspend") == 1
     scene.assert_not_set_aside()
     assert scene.issuer.last_update(ISD_AID).state is UpdateState.PENDING
+
+
+def test_what_an_agent_says_of_its_trouble_stands_in_the_visit_s_journal() -> None:
+    scene = build_scene()
+    scene.force(ISD_AID)
+    agent = scene.agent()
+    agent.handshake("one")
+    agent.report("one", VOID)
+    stop = agent.report("one", Report(AgentStatus.UNAVAILABLE_SE, 1, (), "The reader was unplugged."))
+    assert stop.stop
+    said = [event.text for event in scene.events("one") if event.kind == "agent"]
+    assert said == ["UNAVAILABLE_SE: The reader was unplugged."]
 
 
 def test_wrong_isd_keys_at_two_terminals_quarantine_the_card() -> None:

@@ -70,8 +70,9 @@ class CardRecord:
         return known[-1] if known else None
 
     def sets_in_doubt(self, domain: SecurityDomain) -> list[KeySet]:
-        """Sets that may or may not have reached the card."""
-        return [item for item in self.sets_of(domain) if item.delivery in IN_DOUBT]
+        """Sets that may or may not have reached the card; not the compromised ones, which nobody asks after."""
+        sets = self.sets_of(domain)
+        return [item for item in sets if item.delivery in IN_DOUBT and item.state is not KeyState.COMPROMISED]
 
     def get_active_master(self, kind: MasterKind) -> MasterKey:
         """The newest ACTIVE master of a kind. Raises `key.missing`."""

@@ -48,7 +48,7 @@ class Planner:
         """
         domain = record.domains[update.security_domain_id]
         current = record.find_current_set(domain)
-        if record.sets_in_doubt(domain):
+        if record.sets_in_doubt(domain) and not is_blind(record, domain):
             return self.reconcile(record, domain)
         if current is not None and domain.managed_by != self.platform:
             return None  # the initial keys are in: from here on the security domain is its provider's
@@ -74,7 +74,7 @@ class Planner:
         may_be_keyless = domain.kind is DomainKind.SSD and record.find_current_set(domain) is None
         isd = record.find_isd()
         asked = [*(record.sets_of(isd) if may_be_keyless and isd is not None else []), *record.sets_of(domain)]
-        known = [item for item in asked if item.delivery in _MAY_BE_ON_CARD or was_sent(item)]
+        known = [item for item in asked if may_be_on_card(item) and item.state is not KeyState.COMPROMISED]
         # The set in doubt last: when it turns out to be in force, the next program goes on with its channel.
         known.sort(key=lambda item: (item.security_domain_id == domain.id, _likelihood(item)))
         candidates = tuple(build_candidate(self.platform, record, item) for item in known)
@@ -124,7 +124,9 @@ class Planner:
         used only while its master is the newest, else a master's rotation would install keys of the old one.
         """
         planned = [
-            item for item in record.sets_of(domain) if item.delivery is Delivery.PLANNED and item.purpose is purpose
+            item
+            for item in record.sets_of(domain)
+            if item.delivery is Delivery.PLANNED and item.purpose is purpose and item.state is not KeyState.COMPROMISED
         ]
         sent = next((item for item in planned if was_sent(item)), None)
         if sent is not None or not planned:
@@ -148,6 +150,13 @@ class Planner:
         if parent is None:
             raise KmsError(Code.KEY_STATE, "no key set of the card's ISD is known to be in force")
         self._check_route(record, domain)
+        if is_blind(record, domain) and self.profile.initial_key_route == "put-key":
+            # PUT KEY under the parent's keys reaches an SSD only while it has none of its own (GP 2.3.1 section 7.1).
+            raise KmsError(
+                Code.KEY_STATE,
+                "compromised keys are replaced through the ISD by the route store-data alone: if the card takes it, set"
+                " initial_key_route in the card's profile",
+            )
         purpose = DerivationPurpose.SSD_INITIAL
         initial = self._find_planned(record, domain, purpose)
         if initial is None:
@@ -202,6 +211,22 @@ class Planner:
 _MAY_BE_ON_CARD = (Delivery.PROVED, Delivery.FACTORY, *IN_DOUBT)
 
 
+def may_be_on_card(key_set: KeySet) -> bool:
+    """Whether the card holds the set, or may come to hold it by a batch that left."""
+    return key_set.delivery in _MAY_BE_ON_CARD or was_sent(key_set)
+
+
+def is_blind(record: CardRecord, domain: SecurityDomain) -> bool:
+    """Whether the SSD holds keys of which none is known to be in force and to be trusted.
+
+    They were compromised, or are its provider's. No answer of the SSD would tell anything, so new initial keys go in
+    through the ISD, as often as it takes: each attempt brings the same ones, until they are proved.
+    """
+    held = (KeyState.COMPROMISED, KeyState.DEACTIVATED)
+    is_keyed = any(item.state in held for item in record.sets_of(domain))
+    return domain.kind is DomainKind.SSD and is_keyed and record.find_current_set(domain) is None
+
+
 def was_sent(key_set: KeySet) -> bool:
     """Whether a batch with this set ever left and it was not seen in force: it may come yet (DESIGN section 3, i=55).
 
@@ -220,8 +245,10 @@ def must_add(current: KeySet) -> bool:
 
 
 def find_left_over(record: CardRecord, domain: SecurityDomain) -> KeySet | None:
-    """A set that another took the place of and that is still on the card."""
+    """A set that another took the place of and that is still on the card; a compromised one, if it may be there."""
     for item in record.sets_of(domain):
         if item.state is KeyState.DEACTIVATED and item.delivery in (Delivery.PROVED, Delivery.FACTORY):
+            return item
+        if item.state is KeyState.COMPROMISED and may_be_on_card(item):
             return item
     return None

@@ -56,7 +56,7 @@ class Settling:
     def prove(self, evidence: Evidence) -> None:
         """Record a valid card cryptogram under a set; what it took the place of is deactivated."""
         key_set = self.record.key_sets[evidence.label]
-        if key_set.delivery in (Delivery.PROVED, Delivery.REPLACED):
+        if key_set.delivery in (Delivery.PROVED, Delivery.REPLACED) or key_set.state is KeyState.COMPROMISED:
             return
         domain = self.record.domains[key_set.security_domain_id]
         if key_set.delivery is Delivery.FACTORY:
@@ -86,6 +86,13 @@ class Settling:
                 self.record.save(planned)
                 self._log_set("key-set.settle", planned, "not on the card")
 
+    def send_again(self, domain: SecurityDomain) -> None:
+        """What was in doubt goes in once more, since no answer of the security domain could tell (`plan.is_blind`)."""
+        for key_set in self.record.sets_in_doubt(domain):
+            planned = replace(key_set, delivery=Delivery.PLANNED)
+            self.record.save(planned)
+            self._log_set("key-set.settle", planned, "to be sent again")
+
     def remove(self, key_set: KeySet) -> None:
         """Record that an old set is gone from the card."""
         self.record.save(replace(key_set, delivery=Delivery.REPLACED, replaced_at=self.now))
@@ -109,8 +116,20 @@ class Settling:
         domain = self.record.domains[transfer.security_domain_id or ""]
         received = replace(transfer, state=TransferState.HANDED_OVER, envelope=envelope, handed_over_at=self.now)
         self.record.save(received)
-        known = [item for item in self.record.sets_of(domain) if item.generation == hand_over.generation]
-        if not any(item.purpose is DerivationPurpose.SSD_INITIAL for item in known):
+        known = next(
+            (
+                item
+                for item in self.record.sets_of(domain)
+                if item.purpose is DerivationPurpose.SSD_INITIAL and item.generation == hand_over.generation
+            ),
+            None,
+        )
+        if known is not None and known.delivery is Delivery.FACTORY:
+            # Issued again: what the last envelope says holds, the KEK that it is wrapped under before all.
+            again = replace(known, kvn=hand_over.kvn, master_id=kek_id, kcvs=hand_over.kcvs)
+            self.record.save(again)
+            self._log_set("transfer.receive", again, f"handed over again by {transfer.peer}", detail=transfer.id)
+        if known is None:
             initial = KeySet(
                 id=self.identifiers.new(),
                 security_domain_id=domain.id,
@@ -129,6 +148,23 @@ class Settling:
             last = max(domain.last_generation, hand_over.generation)
             self.record.save(replace(domain, state=DomainState.CREATING, last_generation=last))
             self._log_set("transfer.receive", initial, f"handed over by {transfer.peer}", detail=transfer.id)
+
+    def distrust(self, transfer: Transfer, why: str) -> None:
+        """Record that the handed-over keys do not open the card; the envelope is erased, and asked for again."""
+        self.record.save(replace(transfer, envelope=None))
+        self.log(
+            "transfer.distrust", f"transfer {transfer.id}", "the handed-over keys do not open the card", detail=why
+        )
+
+    def refuse(self, transfer: Transfer, why: str) -> None:
+        """Record that the issuer refused for good; a later request is a transfer of its own."""
+        self.record.save(replace(transfer, state=TransferState.REFUSED, refusal=why, envelope=None))
+        self.log("transfer.refuse", f"transfer {transfer.id}", f"refused by {transfer.peer}", detail=why)
+
+    def close(self, transfer: Transfer) -> None:
+        """Record that the issuer heard of our control."""
+        self.record.save(replace(transfer, state=TransferState.CLOSED, closed_at=self.now))
+        self.log("transfer.close", f"transfer {transfer.id}", f"heard by {transfer.peer}")
 
     def _take_control(self, domain: SecurityDomain) -> None:
         """Our own keys are proved: the handed-over ones are erased, and the issuer is to be told."""

@@ -9,7 +9,7 @@ Rules:
 
 import hashlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -113,9 +113,7 @@ class TransferService:
         """
         with self._store.transaction() as tx:
             transfer = get_transfer(tx, peer, transfer_id)
-            if transfer.state not in (TransferState.PROVED, TransferState.HANDED_OVER):
-                text = f"the transfer is {transfer.state}: there is nothing to hand over"
-                raise KmsError(Code.TRANSFER_STATE, text)
+            check_handing_over(transfer)
             card = get_served_card(tx, transfer.card_identity)
             domain, initial = self._get_initial_set(tx, transfer)
             master = tx.master_keys.get(initial.master_id)
@@ -155,8 +153,7 @@ class TransferService:
         with self._store.transaction() as tx:
             again = transfer.state is TransferState.HANDED_OVER
             transfer = get_transfer(tx, peer, transfer_id)
-            if transfer.state is TransferState.CLOSED:
-                raise KmsError(Code.TRANSFER_STATE, "control was accepted meanwhile: nothing is handed over")
+            check_handing_over(transfer)  # control may have been accepted meanwhile, or a later request admitted
             handed_over = replace(transfer, state=TransferState.HANDED_OVER, handed_over_at=now)
             tx.transfers.save(handed_over)
             self._log(tx, "transfer.hand-over", transfer, "issued again" if again else "issued", initial)
@@ -171,6 +168,8 @@ class TransferService:
             if transfer.state is not TransferState.HANDED_OVER:
                 raise KmsError(Code.TRANSFER_STATE, "control cannot be accepted before it was handed over")
             domain, initial = self._get_initial_set(tx, transfer)
+            # Claimed like a step of a visit, so that neither undoes what the other writes about the card.
+            tx.cards.claim(tx.cards.get(domain.card_id))
             now = self._clock.now()
             gone = replace(initial, state=KeyState.DEACTIVATED, delivery=Delivery.REPLACED, replaced_at=now)
             tx.key_sets.save(gone)
@@ -187,15 +186,19 @@ class TransferService:
         if tx.transfers.count_since(peer, now - timedelta(days=1)) >= self._peers[peer].max_transfers_per_day:
             raise KmsError(Code.PEER_QUOTA, "no more transfers may be asked for today")
         domain = tx.security_domains.find_by_aid(card.id, request.aid)
-        check_ownership(domain, peer, request.reason)
+        before = tx.transfers.list_for_card(card.identity)
+        mine = [item for item in before if domain is not None and item.security_domain_id == domain.id]
+        check_ownership(domain, peer, request.reason, mine)
+        tx.cards.claim(card)  # as a step of a visit does, so that neither undoes what the other writes
         if domain is None:
             domain = self._plan_domain(tx, peer, request, card)
         else:
             tx.security_domains.save(replace(domain, state=_reopened(domain)))
-        for earlier in tx.transfers.list_for_card(card.identity):
-            if earlier.security_domain_id == domain.id and earlier.state in OPEN_TRANSFERS:
+        for earlier in mine:
+            if earlier.state in OPEN_TRANSFERS:
                 superseded = replace(earlier, state=TransferState.REFUSED, refusal="a later request took its place")
                 tx.transfers.save(superseded)
+                self._log(tx, "transfer.refuse", earlier, superseded.refusal)
         transfer = Transfer(
             id=request.transfer_id,
             side=TransferSide.ISSUER,
@@ -324,6 +327,12 @@ def get_transfer(tx: Transaction, peer: str, transfer_id: str) -> Transfer:
     return transfer
 
 
+def check_handing_over(transfer: Transfer) -> None:
+    """Check that an envelope may be issued. Raises `transfer.state`."""
+    if transfer.state not in (TransferState.PROVED, TransferState.HANDED_OVER):
+        raise KmsError(Code.TRANSFER_STATE, f"the transfer is {transfer.state}: there is nothing to hand over")
+
+
 def check_same_request(transfer: Transfer, peer: str, request: TransferRequest) -> None:
     """Check that a repeated request is the same one. Raises `transfer.unknown`, `transfer.conflict`."""
     if transfer.peer != peer:
@@ -343,8 +352,10 @@ def check_policy(policy: PeerConfig, request: TransferRequest, card: Card) -> No
         raise refuse(f"a card of SCP{card.scp:02d} takes DES2 keys, not {request.key_type}")
 
 
-def check_ownership(domain: SecurityDomain | None, peer: str, reason: TransferReason) -> None:
-    """Check that the security domain is this peer's to ask for. Raises `transfer.refused`."""
+def check_ownership(
+    domain: SecurityDomain | None, peer: str, reason: TransferReason, earlier: Sequence[Transfer] = ()
+) -> None:
+    """Check that the security domain is this peer's to ask for. `earlier`: its transfers. Raises `transfer.refused`."""
     if domain is None:
         if reason is TransferReason.REKEY:
             raise refuse("there is no such security domain to re-key")
@@ -353,7 +364,7 @@ def check_ownership(domain: SecurityDomain | None, peer: str, reason: TransferRe
         raise refuse("the security domain belongs to another platform")
     if reason is TransferReason.CREATE and domain.state is DomainState.HANDED_OVER:
         raise refuse("the security domain was handed over already: if its keys are compromised ask for a re-keying")
-    if reason is TransferReason.REKEY and domain.state is not DomainState.HANDED_OVER:
+    if reason is TransferReason.REKEY and not any(item.state is TransferState.CLOSED for item in earlier):
         raise refuse("the security domain was not handed over yet: there is nothing to re-key")
 
 

@@ -1,21 +1,39 @@
 """Asking for key updates; visits carry them out.
 
 Rules: a security domain has at most one open update by an operator's hand: asking again gives the open one back. An
-update because of a compromise has a path of its own (it never runs under the compromised set) and is not asked here.
+update because of a compromise never runs under the compromised set: the set is marked in the same transaction, visits
+under way end, and new initial keys go in through the card's ISD, at another issuer's card asked for over the leased
+line. An ISD has nothing above it: its compromise is for people, at a terminal that is trusted.
 """
 
+import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kms.domain.audit import AuditEvent
 from kms.domain.cards import Card, CardState, DomainKind, DomainState, SecurityDomain
-from kms.domain.keys import Delivery
+from kms.domain.keys import Delivery, KeyState
+from kms.domain.transfers import (
+    OPEN_TRANSFERS,
+    Transfer,
+    TransferReason,
+    TransferSide,
+    TransferState,
+)
 from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateReason, UpdateState
+from kms.domain.visits import VisitState
 from kms.errors import Code, KmsError
+from kms.service.plan import may_be_on_card
 from kms.service.ports import Clock, Identifiers, Store, Transaction
 
 FORCEABLE = frozenset(
-    {UpdateReason.FORCED, UpdateReason.EXPIRY, UpdateReason.MASTER_ROTATION, UpdateReason.VENDOR_TAKEOVER}
+    {
+        UpdateReason.FORCED,
+        UpdateReason.EXPIRY,
+        UpdateReason.COMPROMISE,
+        UpdateReason.MASTER_ROTATION,
+        UpdateReason.VENDOR_TAKEOVER,
+    }
 )
 
 
@@ -41,8 +59,10 @@ class UpdateService:
     ) -> ForcedUpdate:
         """Ask for new keys in one security domain; an ISD under its vendor's keys is taken over.
 
-        Raises `input.invalid` (reason), `card.unknown`, `card.quarantined`, `input.not-found` (no such security
-        domain), `key.state` (it holds no keys yet).
+        For a compromise its present key sets become COMPROMISED at once, and what else was to replace them is
+        cancelled. Raises `input.invalid` (reason), `card.unknown`, `card.quarantined`, `input.not-found` (no such
+        security domain), `key.state` (it holds no keys yet; a compromised ISD), `visit.conflict` (a visit of the card
+        came in between: force it again).
         """
         _check_reason(reason)
         with self._store.transaction() as transaction:
@@ -50,9 +70,10 @@ class UpdateService:
             domain = transaction.security_domains.find_by_aid(card.id, aid)
             if domain is None:
                 raise KmsError(Code.NOT_FOUND, "The card has no security domain with this AID on record.")
+            if reason is UpdateReason.COMPROMISE:
+                return self._replace_compromised(transaction, card, domain, actor)
             if domain.state is not DomainState.KEYED:
-                text = f"The security domain is {domain.state} and holds no keys to replace; apply for its application."
-                raise KmsError(Code.KEY_STATE, text)
+                raise _build_keyless(domain)
             return self._ask(transaction, domain, actor, reason)
 
     def force_ssds(
@@ -69,12 +90,88 @@ class UpdateService:
             ]
             if not domains:
                 raise KmsError(Code.NOT_FOUND, "The card has no supplementary security domain that holds keys.")
+            if reason is UpdateReason.COMPROMISE:
+                return [self._replace_compromised(transaction, card, domain, actor) for domain in domains]
             return [self._ask(transaction, domain, actor, reason) for domain in domains]
 
     def _ask(self, transaction: Transaction, domain: SecurityDomain, actor: str, reason: UpdateReason) -> ForcedUpdate:
         for update in transaction.key_updates.list_for_domain(domain.id):
             if update.state in OPEN_STATES:
                 return ForcedUpdate(update, domain, created=False)
+        return self._add(transaction, domain, actor, reason)
+
+    def _replace_compromised(
+        self, transaction: Transaction, card: Card, domain: SecurityDomain, actor: str
+    ) -> ForcedUpdate:
+        key_sets = transaction.key_sets.list_for_domain(domain.id)
+        marked_before = any(item.state is KeyState.COMPROMISED for item in key_sets)
+        if domain.kind is DomainKind.ISD:
+            text = "An ISD's compromised keys cannot be replaced through another security domain: retire the card."
+            raise KmsError(Code.KEY_STATE, text)
+        if domain.state is not DomainState.KEYED and not marked_before:
+            raise _build_keyless(domain)
+        for update in transaction.key_updates.list_for_domain(domain.id):
+            if update.state not in OPEN_STATES:
+                continue
+            if update.reason is UpdateReason.COMPROMISE:
+                return ForcedUpdate(update, domain, created=False)
+            why = "the key set it would have run under is compromised"
+            gone = replace(update, state=UpdateState.CANCELLED, failure=why, finished_at=self._clock.now())
+            transaction.key_updates.save(gone)
+        # A step of a visit that read the card before writes nothing, and no visit goes on under these keys.
+        transaction.cards.claim(transaction.cards.get(card.id))
+        for visit in transaction.visits.list_open_for_card(card.id):
+            transaction.visits.save(replace(visit, state=VisitState.FENCED, order=None, program=None))
+        if domain.state is DomainState.KEYED:
+            self._mark_compromised(transaction, domain, actor)
+        if domain.parent_id is None:
+            self._plan_transfer(transaction, card, domain)
+        return self._add(transaction, domain, actor, UpdateReason.COMPROMISE)
+
+    def _mark_compromised(self, transaction: Transaction, domain: SecurityDomain, actor: str) -> None:
+        """Mark the sets that are or may come to be on the card: one on its way was sent under the one in force."""
+        for item in transaction.key_sets.list_for_domain(domain.id):
+            if may_be_on_card(item) and item.state is not KeyState.COMPROMISED:
+                transaction.key_sets.save(replace(item, state=KeyState.COMPROMISED))
+                what = f"SSD {domain.aid.hex().upper()}, key version {item.kvn:02X}, generation {item.generation}"
+                kcv = f"{item.kcv_method}:{','.join(kcv.hex().upper() for kcv in item.kcvs)}"
+                event = AuditEvent(
+                    self._identifiers.new(),
+                    self._clock.now(),
+                    actor,
+                    "key-set.compromise",
+                    f"key set {item.id}",
+                    "compromised",
+                    kcv,
+                    what,
+                )
+                transaction.audit.append(event)
+
+    def _plan_transfer(self, transaction: Transaction, card: Card, domain: SecurityDomain) -> None:
+        """The request that the card's next visit sends to its issuer; one under way is gone on with."""
+        transfers = transaction.transfers.list_for_card(card.identity)
+        mine = [item for item in transfers if item.security_domain_id == domain.id]
+        if not mine:
+            raise KmsError(Code.KEY_STATE, "No transfer of this security domain is on record: nobody can be asked.")
+        last = mine[-1]
+        if last.state in OPEN_TRANSFERS and last.state is not TransferState.CONTROLLED:
+            return
+        transfer = Transfer(
+            id=str(uuid.uuid4()),
+            side=TransferSide.PROVIDER,
+            peer=last.peer,
+            reason=TransferReason.REKEY,
+            card_identity=card.identity,
+            aid=domain.aid,
+            privileges=last.privileges,
+            key_type=last.key_type,
+            state=TransferState.REQUESTED,
+            requested_at=self._clock.now(),
+            security_domain_id=domain.id,
+        )
+        transaction.transfers.add(transfer)
+
+    def _add(self, transaction: Transaction, domain: SecurityDomain, actor: str, reason: UpdateReason) -> ForcedUpdate:
         now = self._clock.now()
         update = KeyUpdate(
             id=self._identifiers.new(),
@@ -92,6 +189,11 @@ class UpdateService:
             AuditEvent(self._identifiers.new(), now, actor, "update.force", subject, "done", detail=detail)
         )
         return ForcedUpdate(update, domain, created=True)
+
+
+def _build_keyless(domain: SecurityDomain) -> KmsError:
+    text = f"The security domain is {domain.state} and holds no keys to replace; apply for its application."
+    return KmsError(Code.KEY_STATE, text)
 
 
 def _check_reason(reason: UpdateReason) -> None:

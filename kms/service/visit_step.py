@@ -19,7 +19,7 @@ from kms.card.programs.replace_keys import ReplaceKeys
 from kms.card.programs.state import ProgramState, advance, dump_state, load_state, start
 from kms.card.programs.step import Step
 from kms.domain.cards import DomainState, SecurityDomain
-from kms.domain.keys import KeyState, MasterKind
+from kms.domain.keys import Delivery, KeyState, MasterKind
 from kms.domain.orders import AgentStatus, Order
 from kms.domain.transfers import RelayedOrder, Transfer, TransferState
 from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateState
@@ -30,7 +30,7 @@ from kms.service.envelopes import dump_envelope
 from kms.service.evidence import EarlierMismatches, judge_mismatch
 from kms.service.key_refs import build_master_ref
 from kms.service.orders import dump_order
-from kms.service.plan import Planner, find_left_over
+from kms.service.plan import Planner, find_left_over, is_blind
 from kms.service.relay import Relay, RelayState, Trust, load_relay
 from kms.service.settling import Settling
 
@@ -38,6 +38,8 @@ HOST_CHALLENGE_LENGTH = 8
 HANDING_OVER = frozenset({TransferState.PROVED, TransferState.HANDED_OVER})
 # The terminal's Report comes again: the line or our HSM may be back by then.
 RETRIED_ERRORS = frozenset({Code.PEER_UNREACHABLE, Code.HSM_UNAVAILABLE, Code.VISIT_CONFLICT})
+# What an issuer will not do later either; other refusals (a quota, a card set aside) may end.
+FINAL_REFUSALS = frozenset({Code.TRANSFER_REFUSED, Code.PEER_NOT_ALLOWED, Code.TRANSFER_CONFLICT})
 PLANNING_ERRORS = frozenset({Code.KEY_MISSING, Code.KEY_STATE, Code.CONFLICT})
 
 
@@ -164,6 +166,9 @@ class VisitStep:
         nothing_there = not found.present and self.record.find_current_set(domain) is None
         if not in_force and not nothing_there:
             if found.mismatches and not found.lost:
+                handed_over = self._find_unproved_hand_over(domain)
+                if handed_over is not None:
+                    return self._distrust(handed_over, "none of the key sets on record fits the card's answer")
                 self.record.save(replace(self.visit, mismatches=self.visit.mismatches + 1))
                 text = judge_mismatch(self.settling, self.terminal, self.visit, self.earlier)
                 return self._give_up(text, refused=False)
@@ -197,20 +202,24 @@ class VisitStep:
         self._doubt_all()
         self._note("mismatch" if isinstance(outcome, Mismatch) else "broken", outcome.reason)
         refused = isinstance(outcome, Broken) and outcome.refused
-        if isinstance(outcome, Broken) and outcome.foreign:
-            return self._give_up(outcome.reason, refused=True)
-        if card_gone:
+        foreign = isinstance(outcome, Broken) and outcome.foreign
+        if card_gone and not foreign:
             return self._give_up("the card was taken away: present it again", refused=False)
+        handed_over = self._find_unproved_hand_over(self._domain(program.parameters.aid))
+        if handed_over is not None and isinstance(outcome, Mismatch):
+            return self._distrust(handed_over, outcome.reason)
         opened = isinstance(program, CreateSsd | ReplaceKeys | DeleteKeys) and program.channel is not None
-        if refused and opened and not outcome.changed:
+        if foreign or (refused and opened and not outcome.changed):
             return self._give_up(outcome.reason, refused=True)
         if not self._may_start_over():
             return self._give_up(outcome.reason, refused=refused)
-        self.record.save(replace(self.visit, result=outcome.reason if refused else ""))
         domain = self._domain(program.parameters.aid)
         update = self._update()
         if update is not None and self.record.sets_in_doubt(self.record.domains[update.security_domain_id]):
             domain = self.record.domains[update.security_domain_id]
+        if is_blind(self.record, domain):
+            return self._go_on(None)
+        self.record.save(replace(self.visit, result=outcome.reason if refused else ""))
         reconcile = self.planner.reconcile(self.record, domain)
         step = start(reconcile, self.keys, self.challenge(HOST_CHALLENGE_LENGTH))
         return self._take(step, reconcile)
@@ -218,6 +227,9 @@ class VisitStep:
     def _go_on(self, half_open: HalfOpen | None) -> Order:
         while (update := self._next_update()) is not None:
             self._take_up(update)
+            domain = self.record.domains[update.security_domain_id]
+            if is_blind(self.record, domain):
+                self.settling.send_again(domain)
             try:
                 program = self.planner.plan(self.record, self.record.updates[update.id])
             except KmsError as error:
@@ -225,14 +237,15 @@ class VisitStep:
                     raise
                 return self._give_up(error.detail, refused=False)
             if isinstance(program, Transfer):
-                return self._relay(program, lambda relay, transfer: relay.begin(transfer))
+                return self._relay(program, self._begin_transfer)
             if program is not None:
                 handshake = half_open.handshake if half_open and _continues(program, half_open) else None
                 step = start(program, self.keys, self.challenge(HOST_CHALLENGE_LENGTH), handshake)
                 return self._take(step, program)
             self.settling.complete(self.record.updates[update.id])
             self._note("completed", f"update {update.id} ({update.reason}) is done")
-        doubtful = next((item for item in self.record.domains.values() if self.record.sets_in_doubt(item)), None)
+        in_doubt = [item for item in self.record.domains.values() if self.record.sets_in_doubt(item)]
+        doubtful = next((item for item in in_doubt if not is_blind(self.record, item)), None)
         if doubtful is not None:
             # No update asks for it any more, but the record must say what is on the card.
             reconcile = self.planner.reconcile(self.record, doubtful)
@@ -252,12 +265,16 @@ class VisitStep:
             if not relayed.ended:
                 state = RelayState(transfer_id=transfer.id, order_number=relayed.number)
                 return self._send_commands(relayed.commands, state.model_dump_json())
+            if relayed.state is TransferState.REFUSED:
+                return self._refused(transfer, relayed.text)
             if relayed.state not in HANDING_OVER:
-                return self._give_up(f"{transfer.peer}: {relayed.text}", refused=relayed.state is TransferState.REFUSED)
+                return self._give_up(f"{transfer.peer}: {relayed.text}", refused=False)
             self._receive(transfer)
         except KmsError as error:
             if error.code in RETRIED_ERRORS:
                 raise
+            if any(fault.where in FINAL_REFUSALS for fault in error.faults):
+                return self._refused(transfer, "; ".join(fault.what for fault in error.faults))
             self.settling.log(
                 "transfer.refuse", f"transfer {transfer.id}", f"refused: {error.code}", detail=error.detail
             )
@@ -265,10 +282,41 @@ class VisitStep:
         self._note("handed-over", f"{transfer.peer} handed the security domain over")
         return self._go_on(None)
 
+    def _begin_transfer(self, relay: Relay, transfer: Transfer) -> RelayedOrder:
+        """Ask for the first batch; the issuer must have heard of our control before it is asked for new keys."""
+        for earlier in list(self.record.transfers.values()):
+            if earlier.aid == transfer.aid and earlier.state is TransferState.CONTROLLED:
+                relay.accept_control(earlier)
+                self.settling.close(earlier)
+        return relay.begin(transfer)
+
+    def _refused(self, transfer: Transfer, why: str) -> Order:
+        """End the update with the issuer's refusal: asking again is a new update and a new transfer."""
+        self.settling.refuse(transfer, why)
+        update = self._update()
+        if update is not None:
+            self.record.save(replace(update, attempts=max(update.attempts, self.limits.max_attempts)))
+        return self._give_up(f"{transfer.peer}: {why}", refused=True)
+
+    def _find_unproved_hand_over(self, domain: SecurityDomain) -> Transfer | None:
+        """The transfer whose keys are the domain's by the issuer's word alone."""
+        current = self.record.find_current_set(domain)
+        if current is None or current.delivery is not Delivery.FACTORY or current.purpose is None:
+            return None
+        return self.record.find_transfer(domain)
+
+    def _distrust(self, transfer: Transfer, why: str) -> Order:
+        """Handed-over keys that do not fit: the issuer's fault as likely as the terminal's, so nobody is suspended."""
+        self.settling.distrust(transfer, why)
+        self._note("distrusted", why)
+        text = f"the keys that {transfer.peer} handed over do not open the card: its issuer is asked again next time"
+        return self._give_up(text, refused=True)
+
     def _receive(self, transfer: Transfer) -> None:
         signing = self.record.peer_keys.get(transfer.peer)
         keks = [item for item in self.record.masters.values() if item.kind is MasterKind.PEER_KEK]
-        kek = next((item for item in keks if item.name == transfer.peer and item.state is KeyState.ACTIVE), None)
+        active = [item for item in keks if item.name == transfer.peer and item.state is KeyState.ACTIVE]
+        kek = max(active, key=lambda item: item.generation, default=None)
         if signing is None or kek is None:
             raise KmsError(Code.KEY_MISSING, f"no keys were exchanged with {transfer.peer} (`kms keys exchange`)")
         trust = Trust(self.planner.platform, signing.public_key_der, build_master_ref(kek))

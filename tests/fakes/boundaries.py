@@ -158,6 +158,7 @@ class World:
     masters: dict[bytes, bytes]
     name: str = "session"
     first_id: int = 1_000_000_000
+    application_aid: bytes = APPLICATION_AID
     watcher: Watcher = field(default_factory=Watcher)
     visits_made: int = 0
     requests: int = 0
@@ -224,7 +225,7 @@ class World:
         self.clock.move(minutes=1)
         try:
             if applies:
-                session = self._request(lambda: self.applications.apply(terminal, IDENTITY, APPLICATION_AID).session_id)
+                session = self._request(lambda: self._apply(terminal))
             self._visit(terminal, session or self.new_session())
         except KilledError as killed:
             if killed.how == "terminal killed, goes on":
@@ -234,6 +235,9 @@ class World:
                 self._visit(self.terminals[1], self.new_session())
             else:
                 self._visit(terminal, self.new_session())
+
+    def _apply(self, terminal: Terminal) -> str:
+        return self.applications.apply(terminal, IDENTITY, self.application_aid).session_id
 
     def _visit(self, terminal: Terminal, session: str) -> None:
         self._session = session

@@ -5,7 +5,7 @@ The two share nothing but the line, a KEK and a public key: each has its own sto
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,6 +21,7 @@ from kms.domain.orders import Report
 from kms.domain.transfers import Envelope, RelayedOrder, Transfer, TransferAnswer, TransferRequest, TransferState
 from kms.domain.visits import Terminal, TerminalState
 from kms.service.applications import ApplicationService
+from kms.service.ports import Store
 from kms.service.relay import Relay
 from kms.service.updates import UpdateService
 from kms.service.visit_step import VisitLimits
@@ -65,7 +66,7 @@ class DirectLine:
 class Provider:
     """The platform's services and what tests look at."""
 
-    store: MemoryStore
+    store: Store
     vault: SoftwareVault
     clock: TickingClock
     line: DirectLine
@@ -73,6 +74,7 @@ class Provider:
     applications: ApplicationService
     updates: UpdateService
     terminal: Terminal
+    other_terminal: Terminal
 
     def domain(self) -> SecurityDomain:
         with self.store.transaction() as tx:
@@ -95,9 +97,9 @@ class Provider:
         return self.applications.apply(self.terminal, IDENTITY, APPLICATION).session_id
 
 
-def build_provider(issuer: Issuer) -> Provider:
+def build_provider(issuer: Issuer, *, store: Store | None = None) -> Provider:
     """A provider whose keys were exchanged with the issuer."""
-    clock, identifiers, store = issuer.clock, CountingIdentifiers(500_000), MemoryStore()
+    clock, identifiers, store = issuer.clock, CountingIdentifiers(500_000), store or MemoryStore()
     signing = ec.generate_private_key(ec.SECP256R1())
     public = signing.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     issuer.vault.signing_keys[b"signing........."] = signing
@@ -113,11 +115,13 @@ def build_provider(issuer: Issuer) -> Provider:
         {b"kek.............": KEK, b"ssd.............": MASTER}, {b"kek.............": KekSide.UNWRAPS}
     )
     terminal = Terminal("p-terminal-1", "shop-1", b"\x0a" * 32, TerminalState.ENROLLED, clock.now())
+    other_terminal = replace(terminal, id="p-terminal-2", name="shop-2", fingerprint=b"\x0b" * 32)
     with store.transaction() as tx:
         tx.master_keys.add(_build_kek("issuer", clock))
         tx.master_keys.add(_build_ssd_master(clock))
         tx.peer_keys.add(PeerKey("peer-key", "issuer", public, KeyState.ACTIVE, clock.now()))
         tx.terminals.add(terminal)
+        tx.terminals.add(other_terminal)
     line = DirectLine(issuer)
     relay = Relay({"issuer": line})
     challenges, sessions = itertools.count(1_000_000), itertools.count(1)
@@ -146,7 +150,7 @@ def build_provider(issuer: Issuer) -> Provider:
         requests=build_requests(store, clock, identifiers, relay=relay, card_ranges=ranges, platform="provider"),
     )
     updates = UpdateService(store=store, clock=clock, identifiers=identifiers)
-    return Provider(store, vault, clock, line, visits, applications, updates, terminal)
+    return Provider(store, vault, clock, line, visits, applications, updates, terminal, other_terminal)
 
 
 def _build_kek(peer: str, clock: TickingClock) -> MasterKey:

@@ -8,6 +8,7 @@ as a session object first, since a master can never be destroyed again by the se
 import hmac
 from collections.abc import Mapping, Sequence
 from functools import reduce
+from itertools import pairwise
 
 from pkcs11 import Attribute, MechanismFlag, ObjectClass, SecretKey
 from pkcs11 import KeyType as TokenKeyType
@@ -34,6 +35,8 @@ from kms.service.ports import NewMaster
 
 OBJECT_ID_LENGTH = 16
 MAX_COMPONENTS = 5
+
+_WITHOUT_PARITY = 0xFEFE_FEFE_FEFE_FEFE  # the lowest bit of each byte of a DES key is no key bit
 
 # How old a connection may be to be believed when it says "no such key" and nothing else proves it alive.
 FRESH_S = 1.0
@@ -201,6 +204,7 @@ def import_master(
     if secret is None:
         value = combine(components)
         try:
+            check_parts(key_type, value)
             _try_value(connection, key_type, value, expected)
             connection.hsm_session.create_object(build_value_template(MASTER, key_type, value, object_id, label))
         finally:
@@ -221,6 +225,7 @@ def try_components(
     check_components(components, key_type)
     value = combine(components)
     try:
+        check_parts(key_type, value)
         _try_value(connection, key_type, value, expected)
     finally:
         erase(value)
@@ -258,6 +263,22 @@ def combine(components: Sequence[bytearray]) -> bytes:
     """The key: the XOR of its components. The caller erases it."""
     number = reduce(lambda total, component: total ^ int.from_bytes(component, "big"), components, 0)
     return number.to_bytes(len(components[0]), "big")
+
+
+def check_parts(key_type: KeyType, value: bytes) -> None:
+    """Raise `input.invalid` for a triple DES key that is single DES: two neighbouring parts are equal but for parity.
+
+    Encrypting and decrypting under the same part cancel out (NIST SP 800-67): 56 bits are left.
+    """
+    if key_type.is_aes:
+        return
+    parts = [int.from_bytes(value[start : start + 8], "big") & _WITHOUT_PARITY for start in range(0, len(value), 8)]
+    if any(left == right for left, right in pairwise(parts)):
+        raise KmsError(
+            Code.INPUT_INVALID,
+            f"the components give a {key_type} key of equal parts, which is single DES; nothing was kept. Check that"
+            " no component was entered twice, and ask the key's maker",
+        )
 
 
 def _try_value(connection: Connection, key_type: KeyType, value: bytes, expected: tuple[KcvMethod, bytes]) -> None:

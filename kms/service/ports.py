@@ -255,7 +255,7 @@ class Vault(Protocol):
     ) -> None:
         """Raise unless the XOR of the components has this check value; keeps nothing and leaves the components alone.
 
-        Raises `key.kcv-mismatch`, and `input.invalid` for components of a wrong number or length.
+        Raises `key.kcv-mismatch`, and `input.invalid` for components of a wrong number or length, or that give single DES.
         """
         ...
 
@@ -273,7 +273,7 @@ class Vault(Protocol):
 
         The components are overwritten with zeros, whatever happens. The key is kept only if its check value is
         `expected_kcv`; else `key.kcv-mismatch`. The same `object_id` again gives the key that is there already, if its
-        check value agrees. Raises `input.invalid` for components of a wrong number or length.
+        check value agrees. Raises `input.invalid` as `check_components` does.
         """
         ...
 

@@ -55,9 +55,9 @@ def parse_initialize_update(data: bytes, host_challenge: bytes) -> Handshake:
 def check_card_cryptogram(keys: KeyPort, ref: KeySetRef, handshake: Handshake, parameters: ChannelParameters) -> None:
     """Check the card cryptogram and, where i says that it is known, the card challenge."""
     check_parameters(handshake, parameters)
-    session = Scp02Keys(keys, ref, handshake.sequence_counter)
-    check_equal_cryptogram(session.mac_cryptogram(build_card_data(handshake)), handshake)
-    check_card_challenge(session, handshake, parameters)
+    session_keys = Scp02Keys(keys, ref, handshake.sequence_counter)
+    check_equal_cryptogram(session_keys.mac_cryptogram(build_card_data(handshake)), handshake)
+    check_card_challenge(session_keys, handshake, parameters)
 
 
 def open_channel(keys: KeyPort, ref: KeySetRef, handshake: Handshake, parameters: ChannelParameters) -> "Scp02Channel":
@@ -79,17 +79,17 @@ class Scp02Channel:
 
     def __init__(self, keys: KeyPort, state: ChannelState) -> None:
         self._state = state
-        self._session = Scp02Keys(keys, state.key_set, state.handshake.sequence_counter)
+        self._session_keys = Scp02Keys(keys, state.key_set, state.handshake.sequence_counter)
         self._host_cryptogram: bytes | None = None
 
     def check_card(self) -> bytes:
         """Check the card's cryptogram and known challenge; return and keep the host cryptogram that comes with them."""
         handshake = self._state.handshake
-        card, host = self._session.mac_both_cryptograms(
+        card, host = self._session_keys.mac_both_cryptograms(
             build_card_data(handshake), handshake.card_cryptogram, build_host_data(handshake)
         )
         check_equal_cryptogram(card, handshake)
-        check_card_challenge(self._session, handshake, self._state.parameters)
+        check_card_challenge(self._session_keys, handshake, self._state.parameters)
         self._host_cryptogram = host
         return host
 
@@ -99,7 +99,7 @@ class Scp02Channel:
             raise KmsError(Code.CONFLICT, "EXTERNAL AUTHENTICATE was built already: open a new channel")
         level = self._state.parameters.level
         command = CommandApdu(0x80, 0x82, level, 0x00, self._host_cryptogram or self.check_card())
-        mac = self._session.mac_command(build_mac_input(command))
+        mac = self._session_keys.mac_command(build_mac_input(command))
         # The C-MAC of EXTERNAL AUTHENTICATE is the ICV of the first R-MAC (GP 2.3.1 section E.3.2).
         self._advance(mac, b"")
         if level.has_r_mac:
@@ -121,9 +121,9 @@ class Scp02Channel:
         if len(data) + MAC_LENGTH > MAX_COMMAND_DATA:
             raise KmsError(Code.APDU_INVALID, f"{len(command.data)} bytes of command data leave no room for the C-MAC")
         # The MAC covers the plain data and their length, then the data is encrypted and the MAC is not (E.4.6).
-        mac = self._session.mac_command(build_mac_input(command), self._state.mac_chaining)
+        mac = self._session_keys.mac_command(build_mac_input(command), self._state.mac_chaining)
         if encrypts:
-            data = self._session.encrypt_data(data)
+            data = self._session_keys.encrypt_data(data)
         self._advance(mac, build_stripped_command(command))
         return replace(command, cla=command.cla | SECURE_MESSAGING, data=data + mac)
 
@@ -143,7 +143,7 @@ class Scp02Channel:
             raise KmsError(Code.RESPONSE_MAC_MISMATCH, "an error answer carries data that no R-MAC covers")
         # E.4.5: Li is the length modulo 256, 00 on an error.
         covered = stripped + bytes([len(data) % 256]) + data + response.sw.to_bytes(2, "big")
-        expected = self._session.mac_response(covered, self._state.r_mac_chaining)
+        expected = self._session_keys.mac_response(covered, self._state.r_mac_chaining)
         # An error may come as a bare status word (ISO/IEC 7816-4 section 5.1.3); the card's chain moves all the same.
         bare = error and not r_mac
         if not bare and not hmac.compare_digest(expected, r_mac):
@@ -153,7 +153,7 @@ class Scp02Channel:
 
     def wrap_key(self, key: KeyHandle) -> bytes:
         """Encrypt a key under the session DEK, which does not depend on the level (GP 2.3.1 section E.4.7)."""
-        return self._session.wrap(key)
+        return self._session_keys.wrap(key)
 
     def state(self) -> ChannelState:
         """Give the state to go on from."""
@@ -186,11 +186,11 @@ def check_equal_cryptogram(expected: bytes, handshake: Handshake) -> None:
         raise KmsError(Code.CRYPTOGRAM_MISMATCH, "the card answered under other keys than this key set's")
 
 
-def check_card_challenge(session: Scp02Keys, handshake: Handshake, parameters: ChannelParameters) -> None:
+def check_card_challenge(session_keys: Scp02Keys, handshake: Handshake, parameters: ChannelParameters) -> None:
     """Where i has bit 40: refuse a card challenge that is not the AID's MAC (GP 2.3.1 section E.4.2.3; ADR 0012)."""
     if not parameters.i & I_KNOWN_CHALLENGE:
         return
-    if not hmac.compare_digest(session.mac_command(parameters.aid)[:6], handshake.card_challenge):
+    if not hmac.compare_digest(session_keys.mac_command(parameters.aid)[:6], handshake.card_challenge):
         raise KmsError(
             Code.CHALLENGE_MISMATCH,
             f"the card challenge is not what i={parameters.i:02X} makes of this AID and MAC key: check profile and AID",

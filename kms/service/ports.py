@@ -255,7 +255,7 @@ class Vault(Protocol):
     ) -> None:
         """Raise unless the XOR of the components has this check value; keeps nothing and leaves the components alone.
 
-        Raises `key.kcv-mismatch`, and `input.invalid` for components of a wrong number or length, or that give single DES.
+        Raises `key.kcv-mismatch`; `input.invalid` for components of a wrong number or length or that give single DES.
         """
         ...
 

@@ -15,6 +15,7 @@ from kms.cli.root import RootGroup
 from kms.cli.serve import serve_command
 from kms.cli.ssds import ssds_group
 from kms.cli.terminals import terminals_group
+from kms.cli.transfers import transfers_group
 from kms.cli.updates import updates_group
 from kms.cli.visits import visits_group
 
@@ -48,6 +49,7 @@ for command in (
     serve_command,
     ssds_group,
     terminals_group,
+    transfers_group,
     updates_group,
     visits_group,
 ):

@@ -59,7 +59,11 @@ def show_update(ctx: click.Context, update_id: str, as_json: bool) -> None:
 def force_update(
     ctx: click.Context, *, identity: bytes, aid: bytes | None, all_ssds: bool, reason: str, as_json: bool
 ) -> None:
-    """Ask for new keys; they go in when the card is next presented at a terminal."""
+    """Ask for new keys; they go in when the card is next presented at a terminal.
+
+    With --reason compromise the present keys are marked COMPROMISED at once, and no channel is opened under them any
+    more: new initial keys go in through the card's ISD, at a card that another platform issued by its issuer's help.
+    """
     if (aid is None) != all_ssds:
         raise click.UsageError("Give either --aid or --all-ssds.", ctx)
     service = get_platform(ctx).updates

@@ -16,8 +16,10 @@ from kms.db.models import (
     MasterKeyRow,
     SecurityDomainRow,
     TerminalRow,
+    TransferRow,
     VisitRow,
 )
+from kms.domain.transfers import OPEN_TRANSFERS
 from kms.domain.updates import OPEN_STATES
 
 Row = Mapping[str, object]
@@ -91,6 +93,25 @@ class SqlQueries:
             .join(TerminalRow, TerminalRow.id == VisitRow.terminal_id)
         )
         return self._read(_narrow(statement, card).order_by(VisitRow.id.desc()), limit, offset)
+
+    def list_transfers(
+        self,
+        *,
+        limit: int,
+        offset: int,
+        card: bytes | None = None,
+        peer: str | None = None,
+        only_open: bool = False,
+    ) -> Sequence[Row]:
+        """Transfers of either side, without the envelopes that a provider keeps."""
+        statement = select(*(column for column in TransferRow.__table__.columns if column.name != "envelope"))
+        if card is not None:
+            statement = statement.where(TransferRow.card_identity == card)
+        if peer is not None:
+            statement = statement.where(TransferRow.peer == peer)
+        if only_open:
+            statement = statement.where(TransferRow.state.in_(sorted(OPEN_TRANSFERS)))
+        return self._read(statement.order_by(TransferRow.requested_at.desc(), TransferRow.id), limit, offset)
 
     def _read(self, statement: Select[Any], limit: int, offset: int) -> Sequence[Row]:
         with translate_faults("list"):

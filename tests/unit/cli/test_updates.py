@@ -8,7 +8,7 @@ from tests.fakes.command_line import check_wrong_usage, read_help
     [
         (("force",), "--card"),
         (("force", "--card", "4292"), "either --aid or --all-ssds"),
-        (("force", "--card", "4292", "--all-ssds", "--reason", "compromise"), "--reason"),
+        (("force", "--card", "4292", "--all-ssds", "--reason", "initial"), "--reason"),
         (("show",), "ID"),
     ],
 )

@@ -2,10 +2,10 @@
 
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup packages venv tokens pcscd test demo check up down clean lock rehearse
+.PHONY: help setup packages venv tokens pcscd test test-postgresql demo check up down clean lock rehearse
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' Makefile
 
 setup: tokens pcscd ## all set-up: Debian packages, .venv, SoftHSM2 tokens, pcscd with the virtual reader
 
@@ -21,8 +21,11 @@ tokens: venv
 pcscd: venv
 	@setup/pcscd.sh
 
-test: setup ## run all tests
+test: setup ## run all tests, those of both platforms on SQLite and PostgreSQL
 	@$(PYTHON) -m pytest
+
+test-postgresql: setup ## run the functional tests with their platforms on a throw-away PostgreSQL
+	@KMS_TEST_DATABASE=postgresql $(PYTHON) -m pytest tests/functional
 
 demo: setup ## watch cards get keys and have them replaced (flows 2 to 5), on two platforms
 	@$(PYTHON) -m demo.run

@@ -41,6 +41,7 @@ and look at what each platform knows (the provider's: with --config config/provi
   .venv/bin/kms cards show 499999999900010203040506070809
   .venv/bin/kms visits list
   .venv/bin/kms audit tail
+  .venv/bin/kms transfers list                                  # what was handed over
   .venv/bin/kms hsm status
 
 The servers' logs are var/server.log and var/server-provider.log. Ctrl-C here stops both platforms; what they know

@@ -31,8 +31,8 @@ class PeerConfig:
     """Another platform. Exactly one of `certificate_fingerprint` (32 bytes) and `certificate` (PEM file) pins it.
 
     An issuer: `url`; `ca`, trusted for its certificate; `client_certificate` and `client_key`, which we show it. A
-    provider: `allowed_aids`, prefixes of the SSDs it may ask for; `allowed_privileges`, of those SSDs; its quotas, and
-    for how long a hand-over is valid.
+    provider: `allowed_aids`, prefixes of the SSDs it may ask for; `allowed_privileges`, of those SSDs; whether on cards
+    whose challenge names no security domain, too (docs/adr/0068); its quotas, and for how long a hand-over is valid.
     """
 
     name: PlatformName
@@ -46,6 +46,7 @@ class PeerConfig:
     # A prefix is a whole RID at least: nobody may ask for everybody's domains.
     allowed_aids: tuple[Aid, ...] = ()
     allowed_privileges: tuple[Privileges, ...] = ()
+    allow_unbound_cards: bool = False
     max_open_transfers: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     max_transfers_per_day: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
     hand_over_valid_minutes: Annotated[int, Field(ge=1, le=1440)] = 60

@@ -38,6 +38,7 @@ from kms.domain.visits import Terminal, TerminalState
 from kms.errors import Code, KmsError
 from kms.service.applications import get_served_card
 from kms.service.key_refs import build_key_set_ref, build_master_ref
+from kms.service.plan import KNOWN_CHALLENGE_OPTION
 from kms.service.ports import Clock, Identifiers, Store, Transaction, Vault
 from kms.service.visits import VisitService
 
@@ -350,6 +351,11 @@ def check_policy(policy: PeerConfig, request: TransferRequest, card: Card) -> No
         raise KmsError(Code.PEER_NOT_ALLOWED, "the privileges are not among those this peer may ask for")
     if request.key_type is not KeyType.DES2:
         raise refuse(f"a card of SCP{card.scp:02d} takes DES2 keys, not {request.key_type}")
+    if not policy.allow_unbound_cards and not card.scp_i & KNOWN_CHALLENGE_OPTION:
+        # docs/adr/0068: with a random challenge a lying terminal may get the keys into the ISD and prove them there.
+        raise KmsError(
+            Code.PEER_NOT_ALLOWED, f"a card of option i={card.scp_i:02X} does not prove which domain took its keys"
+        )
 
 
 def check_ownership(

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from kms.card.keys import DerivationPurpose, Diversification, KcvMethod, KeyType
 from kms.card.profile import CardProfile
 from kms.config import CatalogueEntry, PeerConfig, PeerRole
+from kms.domain.audit import AuditEvent
 from kms.domain.card_ranges import CardRange
 from kms.domain.cards import Card, CardState, DomainKind, DomainState, SecurityDomain
 from kms.domain.keys import Delivery, KeySet, KeyState, MasterKey, MasterKind
@@ -51,6 +52,7 @@ PROVIDER = PeerConfig(
     certificate_fingerprint=bytes(32),
     allowed_aids=(bytes.fromhex("A000000952"),),
     allowed_privileges=(b"\x80",),
+    allow_unbound_cards=True,
 )
 
 
@@ -126,6 +128,11 @@ class Issuer:
     def current_card(self) -> Card:
         with self.store.transaction() as tx:
             return tx.cards.get(self.card.id)
+
+    def audit_events(self) -> list[AuditEvent]:
+        """Oldest first."""
+        with self.store.transaction() as tx:
+            return list(reversed(tx.audit.list(limit=1000)))
 
     def audit_actions(self) -> list[str]:
         with self.store.transaction() as tx:

@@ -6,7 +6,10 @@ from enum import StrEnum
 
 
 class VisitState(StrEnum):
-    """OPEN until a Stop is ordered; FENCED when a later visit of the card proved itself; EXPIRED after its deadline."""
+    """OPEN until a Stop is ordered; EXPIRED after its deadline.
+
+    FENCED when a later visit of the card proved itself, or too many later ones were opened at the same terminal.
+    """
 
     OPEN = "OPEN"
     ENDED = "ENDED"

@@ -16,7 +16,7 @@ from kms.domain.visits import Terminal
 from kms.errors import Code, KmsError
 from kms.service.domain_requests import DomainRequests
 from kms.service.ports import Clock, Identifiers, Store, Transaction
-from kms.service.visits import VisitService
+from kms.service.visits import VisitService, until_claimed
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,15 @@ class ApplicationService:
             raise KmsError(Code.NOT_FOUND, "this application is not in the platform's catalogue")
         if entry.managed_by == "provider":
             self._requests.ensure(terminal, card_identity, entry)
+        return until_claimed(lambda: self._apply(terminal, card_identity, entry))
+
+    def _apply(self, terminal: Terminal, card_identity: bytes, entry: CatalogueEntry) -> AppliedFor:
         with self._store.transaction() as tx:
             card = get_served_card(tx, card_identity)
             domain = self._ensure_domain(tx, card, entry)
             application = self._ensure_application(tx, card, domain, entry, terminal)
             session_id = self._new_session_id()
-            tx.visits.add(self._visits.new_visit(terminal, card, session_id))
+            self._visits.open_visit(tx, terminal, card, session_id)
         return AppliedFor(session_id, application.state)
 
     def pending(self, terminal: Terminal, identity: bytes | None, limit: int, offset: int) -> Sequence[PendingCard]:

@@ -37,6 +37,7 @@ from kms.service.visit_step import VisitLimits, VisitStep, build_stop
 T = TypeVar("T")
 
 CLAIM_ATTEMPTS = 5
+MAX_OPEN_VISITS = 4  # of one card at one terminal, which serves one card at a time: every step reads a card's open ones
 # Faults of single keys: others can be served meanwhile, and no repetition by the terminal mends them.
 KEY_FAULTS = frozenset(
     {
@@ -84,7 +85,7 @@ class VisitService:
         `identities`: of the cards the agent has, the preferred first. A session that is not known yet is opened for
         the first of them that is enrolled. Raises `card.unknown`, `card.quarantined`, `visit.session-unknown`.
         """
-        return _until_claimed(lambda: self._handshake(terminal, session_id, identities))
+        return until_claimed(lambda: self._handshake(terminal, session_id, identities))
 
     def _handshake(self, terminal: Terminal, session_id: str, identities: Sequence[bytes]) -> bytes:
         with self._store.transaction() as tx:
@@ -105,8 +106,25 @@ class VisitService:
             if chosen is None:
                 raise KmsError(Code.CARD_UNKNOWN, "no card with this identity is enrolled: import it first")
             self._check_served(chosen)
-            tx.visits.add(replace(self.new_visit(terminal, chosen, session_id), requests=1))
+            self.open_visit(tx, terminal, chosen, session_id, requests=1)
             return chosen.identity
+
+    def open_visit(
+        self, tx: Transaction, terminal: Terminal, card: Card, session_id: str, *, requests: int = 0
+    ) -> None:
+        """Add a visit that begins now; of this card's at this terminal the oldest end, so that they never pile up.
+
+        What they may have sent is reconciled as after any other that broke off. Raises `visit.conflict`.
+        """
+        here = [item for item in tx.visits.list_open_for_card(card.id) if item.terminal_id == terminal.id]
+        surplus = here[: max(0, len(here) - MAX_OPEN_VISITS + 1)]
+        if surplus:
+            # Claimed like any step, so that a Report of one of them that is served at the same time writes nothing.
+            tx.cards.claim(card)
+        for visit in surplus:
+            text = "later visits of this card at this terminal took its place"
+            tx.visits.save(replace(visit, state=VisitState.FENCED, order=None, program=None, result=text))
+        tx.visits.add(replace(self.new_visit(terminal, card, session_id), requests=requests))
 
     def new_visit(self, terminal: Terminal, card: Card, session_id: str) -> Visit:
         """A visit that begins now."""
@@ -128,12 +146,12 @@ class VisitService:
         `database.unavailable` when the Report should come again later.
         """
         try:
-            return _until_claimed(lambda: self._report(terminal, session_id, lambda step: self._advance(step, report)))
+            return until_claimed(lambda: self._report(terminal, session_id, lambda step: self._advance(step, report)))
         except KmsError as error:
             if error.code not in KEY_FAULTS:
                 raise
             detail = error.detail
-        return _until_claimed(lambda: self._report(terminal, session_id, lambda step: step.refuse(detail)))
+        return until_claimed(lambda: self._report(terminal, session_id, lambda step: step.refuse(detail)))
 
     def _report(self, terminal: Terminal, session_id: str, act: Callable[[VisitStep], Order]) -> Order:
         with self._store.transaction() as tx:
@@ -256,7 +274,7 @@ def _answers_last_order(visit: Visit, report: Report) -> bool:
     return last is not None and len(report.responses) == len(last.commands) and _digest(report) != visit.report_digest
 
 
-def _until_claimed(work: Callable[[], T]) -> T:
+def until_claimed(work: Callable[[], T]) -> T:
     """Work anew from the start while another step of the same card comes first. Raises `visit.conflict` in the end."""
     for _ in range(CLAIM_ATTEMPTS - 1):
         try:

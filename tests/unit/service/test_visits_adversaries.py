@@ -9,6 +9,7 @@ from kms.card.profile import CardProfile
 from kms.domain.keys import Delivery
 from kms.domain.orders import AgentStatus, Order, Report
 from kms.domain.updates import UpdateState
+from kms.service.visits import MAX_OPEN_VISITS
 from terminal.virtual_card.personality import Personality
 from tests.fakes.agent import VOID
 from tests.fakes.scene import ISD_AID, SSD_AID, Scene, Tamper, build_scene, change_answer, sw
@@ -87,6 +88,38 @@ def test_a_card_cryptogram_that_fits_nothing_is_never_answered() -> None:
     assert scene.journal(session) == ["update", "mismatch", "gave-up"]
     assert "card.mismatch" in scene.issuer.audit_actions()
     scene.assert_reached()
+
+
+def test_a_terminal_cannot_pile_up_visits_that_others_have_to_read() -> None:
+    scene = build_scene()
+    scene.make_ssd()
+    scene.force()
+    flood = scene.agent()
+    for number in range(40):
+        flood.handshake(f"flood-{number}")
+    for _ in range(40):
+        scene.apply()
+    with scene.issuer.store.transaction() as tx:
+        assert len(tx.visits.list_open_for_card("card-1")) == MAX_OPEN_VISITS
+    ended = flood.report("flood-0", VOID)
+    assert ended.stop
+    assert "took its place" in ended.notification
+    assert scene.visit(scene.agent(terminal=scene.issuer.other_terminal)) == "done"
+    scene.assert_in_step()
+
+
+def test_a_visit_that_gave_way_leaves_its_key_set_to_be_reconciled() -> None:
+    scene = build_scene()
+    scene.make_ssd()
+    scene.force()
+    broken_off = scene.agent()
+    broken_off.handshake("first")
+    opening = broken_off.report("first", VOID)
+    broken_off.transmit(broken_off.report("first", broken_off.answer(opening)).commands)
+    for number in range(MAX_OPEN_VISITS):
+        broken_off.handshake(f"later-{number}")
+    assert scene.visit() == "done"
+    scene.assert_in_step()
 
 
 def test_a_card_enrolled_with_a_wrong_i_is_evidence_against_nobody() -> None:

@@ -257,7 +257,8 @@ class TransferService:
             last = tx.key_updates.list_for_domain(transfer.security_domain_id or "")[-1]
             if last.state is UpdateState.DONE:
                 tx.transfers.save(replace(transfer, state=TransferState.PROVED))
-                self._log(tx, "transfer.prove", transfer, "initial keys in force")
+                _, initial = self._get_initial_set(tx, transfer)
+                self._log(tx, "transfer.prove", transfer, "initial keys in force", initial)
                 return TransferState.PROVED
             if last.state is UpdateState.FAILED:
                 tx.transfers.save(replace(transfer, state=TransferState.REFUSED, refusal=last.failure))

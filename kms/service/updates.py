@@ -125,7 +125,7 @@ class UpdateService:
         if domain.state is DomainState.KEYED:
             self._mark_compromised(transaction, domain, actor)
         if domain.parent_id is None:
-            self._plan_transfer(transaction, card, domain)
+            self._plan_transfer(transaction, card, domain, actor)
         return self._add(transaction, domain, actor, UpdateReason.COMPROMISE)
 
     def _mark_compromised(self, transaction: Transaction, domain: SecurityDomain, actor: str) -> None:
@@ -147,7 +147,7 @@ class UpdateService:
                 )
                 transaction.audit.append(event)
 
-    def _plan_transfer(self, transaction: Transaction, card: Card, domain: SecurityDomain) -> None:
+    def _plan_transfer(self, transaction: Transaction, card: Card, domain: SecurityDomain, actor: str) -> None:
         """The request that the card's next visit sends to its issuer; one under way is gone on with."""
         transfers = transaction.transfers.list_for_card(card.identity)
         mine = [item for item in transfers if item.security_domain_id == domain.id]
@@ -170,6 +170,19 @@ class UpdateService:
             security_domain_id=domain.id,
         )
         transaction.transfers.add(transfer)
+        where = f"card {card.identity.hex().upper()}, SSD {domain.aid.hex().upper()}"
+        subject = f"transfer {transfer.id}"
+        transaction.audit.append(
+            AuditEvent(
+                self._identifiers.new(),
+                self._clock.now(),
+                actor,
+                "transfer.request",
+                subject,
+                "asked for",
+                detail=where,
+            )
+        )
 
     def _add(self, transaction: Transaction, domain: SecurityDomain, actor: str, reason: UpdateReason) -> ForcedUpdate:
         now = self._clock.now()

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -14,22 +15,27 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from kms.card.keys import DerivationPurpose, KcvMethod, KeyType
 from kms.card.profile import CardProfile
 from kms.config import CatalogueEntry
+from kms.domain.audit import AuditEvent
 from kms.domain.card_ranges import CardRange
 from kms.domain.cards import SecurityDomain
 from kms.domain.keys import KeySet, KeyState, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
 from kms.domain.orders import Report
 from kms.domain.transfers import Envelope, RelayedOrder, Transfer, TransferAnswer, TransferRequest, TransferState
+from kms.domain.updates import KeyUpdate
 from kms.domain.visits import Terminal, TerminalState
+from kms.errors import Code, Fault, KmsError
 from kms.service.applications import ApplicationService
 from kms.service.ports import Store
 from kms.service.relay import Relay
 from kms.service.updates import UpdateService
 from kms.service.visit_step import VisitLimits
 from kms.service.visits import VisitService
-from tests.fakes.issuer import IDENTITY, Issuer, SoftwareVault, build_requests
+from tests.fakes.issuer import IDENTITY, Issuer, SoftwareVault, away, build_requests
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.records import CountingIdentifiers, TickingClock
 from tests.fakes.software_keys import KekSide, check_value
+
+T = TypeVar("T")
 
 APPLICATION = bytes.fromhex("A000000952000101")
 SSD = bytes.fromhex("A0000009520001")
@@ -37,29 +43,48 @@ KEK = bytes([0x44]) * 32
 MASTER = bytes([0x55]) * 32
 
 
+def say_as_the_line_does(error: KmsError) -> KmsError:
+    """An issuer's error as its provider's client raises it."""
+    if error.code in {Code.HSM_UNAVAILABLE, Code.DATABASE_UNAVAILABLE}:
+        return away(Code.PEER_UNREACHABLE)
+    if error.code is Code.VISIT_CONFLICT:
+        return error
+    return KmsError(Code.PEER_REFUSED, f"issuer: {error.detail}", faults=(Fault(error.code, error.detail),))
+
+
 @dataclass
 class DirectLine:
-    """The leased line as function calls. `disturb` is called with each call's name before it is made."""
+    """The leased line as function calls. `disturb` is called with each call's name before it is made.
+
+    `change_order`, `change_envelope`: what an issuer that lies says instead.
+    """
 
     issuer: Issuer
     peer: str = "provider"
     disturb: Callable[[str], None] = lambda _name: None
+    change_order: Callable[[RelayedOrder], RelayedOrder] = lambda order: order
+    change_envelope: Callable[[Envelope], Envelope] = lambda envelope: envelope
 
     def request(self, request: TransferRequest) -> TransferAnswer:
-        self.disturb("request")
-        return self.issuer.transfers.request(self.peer, request)
+        return self._call("request", lambda: self.issuer.transfers.request(self.peer, request))
 
     def report(self, transfer_id: str, report: Report) -> RelayedOrder:
-        self.disturb("report")
-        return self.issuer.transfers.report(self.peer, transfer_id, report)
+        order = self._call("report", lambda: self.issuer.transfers.report(self.peer, transfer_id, report))
+        return self.change_order(order)
 
     def hand_over(self, transfer_id: str) -> Envelope:
-        self.disturb("hand-over")
-        return self.issuer.transfers.hand_over(self.peer, transfer_id)
+        envelope = self._call("hand-over", lambda: self.issuer.transfers.hand_over(self.peer, transfer_id))
+        return self.change_envelope(envelope)
 
     def accept_control(self, transfer_id: str) -> TransferState:
-        self.disturb("control-accepted")
-        return self.issuer.transfers.accept_control(self.peer, transfer_id)
+        return self._call("control-accepted", lambda: self.issuer.transfers.accept_control(self.peer, transfer_id))
+
+    def _call(self, name: str, call: Callable[[], T]) -> T:
+        self.disturb(name)
+        try:
+            return call()
+        except KmsError as error:
+            raise say_as_the_line_does(error) from error
 
 
 @dataclass
@@ -92,6 +117,16 @@ class Provider:
     def transfer(self) -> Transfer:
         with self.store.transaction() as tx:
             return tx.transfers.list_for_card(IDENTITY)[-1]
+
+    def last_update(self) -> KeyUpdate:
+        domain = self.domain()
+        with self.store.transaction() as tx:
+            return tx.key_updates.list_for_domain(domain.id)[-1]
+
+    def audit_events(self) -> list[AuditEvent]:
+        """Oldest first."""
+        with self.store.transaction() as tx:
+            return list(reversed(tx.audit.list(limit=1000)))
 
     def apply(self) -> str:
         return self.applications.apply(self.terminal, IDENTITY, APPLICATION).session_id

@@ -30,7 +30,7 @@ from kms.domain.transfers import (
 )
 from kms.domain.updates import UpdateReason
 from kms.domain.visits import Terminal
-from kms.errors import Code, Fault, KmsError
+from kms.errors import Code, KmsError
 from kms.service.applications import ApplicationService
 from kms.service.relay import Relay
 from kms.service.transfers import TransferService
@@ -54,7 +54,7 @@ from tests.fakes.boundaries import (
     open_engine,
 )
 from tests.fakes.issuer import IDENTITY, ISD_AID, PROVIDER, SoftwareVault, away, build_issuer, build_requests
-from tests.fakes.provider import APPLICATION, SSD, build_provider
+from tests.fakes.provider import APPLICATION, SSD, build_provider, say_as_the_line_does
 from tests.fakes.records import CountingIdentifiers, TickingClock
 from tests.fakes.software_keys import SoftwareKeys
 from tests.fakes.stores import build_database
@@ -229,15 +229,6 @@ class WatchedLine:
         if self.watcher.hit("line lost the answer to", where):
             raise away(Code.PEER_UNREACHABLE)
         return answer
-
-
-def say_as_the_line_does(error: KmsError) -> KmsError:
-    """An issuer's error as its provider's client raises it."""
-    if error.code in {Code.HSM_UNAVAILABLE, Code.DATABASE_UNAVAILABLE}:
-        return away(Code.PEER_UNREACHABLE)
-    if error.code is Code.VISIT_CONFLICT:
-        return error
-    return KmsError(Code.PEER_REFUSED, f"issuer: {error.detail}", faults=(Fault(error.code, error.detail),))
 
 
 @dataclass

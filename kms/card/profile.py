@@ -44,6 +44,8 @@ class CardProfile:
 
     def __post_init__(self) -> None:
         last_start = 0x7F - (GENERATIONS_PER_RANGE - 1)
+        # 255 less the C-MAC, and with C-DECRYPTION less the padding to whole blocks (GP 2.3.1 section E.4.6).
+        most = 239 if self.security_level == 3 else 247
         rules = {
             "name": (bool(self.name), "is empty"),
             "initial_key_route": (self.initial_key_route in INITIAL_KEY_ROUTES, "is neither store-data nor put-key"),
@@ -54,7 +56,7 @@ class CardProfile:
             "kvn_start_scp02": (1 <= self.kvn_start_scp02 <= last_start, "leaves no 16 key versions in 01-7F"),
             "kvn_start_scp03": (1 <= self.kvn_start_scp03 <= last_start, "leaves no 16 key versions in 01-7F"),
             "security_level": (self.security_level in (1, 3), "is neither 1 nor 3"),
-            "max_command_data": (32 <= self.max_command_data <= 247, "is not 32-247"),
+            "max_command_data": (32 <= self.max_command_data <= most, f"is not 32-{most}"),
         }
         faults = tuple(Fault(name, what) for name, (holds, what) in rules.items() if not holds)
         if faults:

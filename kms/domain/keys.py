@@ -48,10 +48,9 @@ class PlatformKeyPurpose(StrEnum):
 
 @dataclass(frozen=True)
 class MasterKey:
-    """A master key in the HSM. `object_id`: its CKA_ID, 16 bytes. `kcv`: shown with `kcv_method`, for people.
+    """A master key in the HSM. `object_id`: its CKA_ID, 16 bytes. `generation`: of this name, from 1.
 
-    `check_value`: 3 bytes by `check_method`, compared each time the key is looked up.
-    `generation`: of this kind (and, for vendor keys, name), from 1.
+    `kcv`: by `kcv_method`, shown to people and compared each time the key is looked up; empty until the key is made.
     """
 
     id: str

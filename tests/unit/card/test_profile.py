@@ -43,6 +43,13 @@ def test_all_faults_are_told_at_once() -> None:
     ]
 
 
+@pytest.mark.parametrize(("level", "most"), [(1, 247), (3, 239)])
+def test_command_data_leave_room_for_mac_and_padding(level: int, most: int) -> None:
+    CardProfile(name="x", security_level=level, max_command_data=most)
+    with pytest.raises(KmsError, match=f"max_command_data is not 32-{most}"):
+        CardProfile(name="x", security_level=level, max_command_data=most + 1)
+
+
 @pytest.mark.parametrize(
     ("scp", "generation", "kvn"), [(2, 0, 0x20), (2, 15, 0x2F), (2, 16, 0x20), (3, 1, 0x31), (3, 33, 0x31)]
 )

@@ -159,6 +159,15 @@ def test_every_make_target_the_readme_names_exists() -> None:
     assert named - targets == set()
 
 
+def test_every_test_that_a_document_names_exists() -> None:
+    missing = []
+    for path in repository_files():
+        if path.suffix == ".md":
+            named = re.findall(r"`(tests/[^`\s]+)`", path.read_text(encoding="utf-8"))
+            missing += [f"{path.relative_to(ROOT)}: {name}" for name in named if not (ROOT / name).exists()]
+    assert missing == []
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     broken = []
     for path in repository_files():

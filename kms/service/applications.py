@@ -14,7 +14,7 @@ from kms.domain.pending import PendingCard, PendingItem
 from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateReason, UpdateState
 from kms.domain.visits import Terminal
 from kms.errors import Code, KmsError
-from kms.service.domain_requests import DomainRequests
+from kms.service.domain_requests import DomainRequests, holds_trusted_keys
 from kms.service.ports import Clock, Identifiers, Store, Transaction
 from kms.service.visits import VisitService, until_claimed
 
@@ -112,7 +112,7 @@ class ApplicationService:
         self, tx: Transaction, card: Card, domain: SecurityDomain, entry: CatalogueEntry, terminal: Terminal
     ) -> Application:
         application = tx.applications.find_by_aid(card.id, entry.aid)
-        ready = domain.state is DomainState.KEYED
+        ready = holds_trusted_keys(tx, domain)
         now = self._clock.now()
         if application is None:
             application = Application(

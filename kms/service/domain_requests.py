@@ -13,6 +13,7 @@ from kms.config import CatalogueEntry
 from kms.domain.audit import AuditEvent
 from kms.domain.card_ranges import CardRange, find_issuer
 from kms.domain.cards import Card, CardState, DomainKind, DomainState, SecurityDomain
+from kms.domain.keys import KeyState
 from kms.domain.transfers import (
     OPEN_TRANSFERS,
     Transfer,
@@ -25,6 +26,13 @@ from kms.domain.visits import Terminal
 from kms.errors import Code, KmsError
 from kms.service.ports import Clock, Identifiers, Store, Transaction
 from kms.service.relay import Relay
+
+
+def holds_trusted_keys(tx: Transaction, domain: SecurityDomain) -> bool:
+    """Whether a security domain is keyed, and not by compromised keys alone."""
+    states = [item.state for item in tx.key_sets.list_for_domain(domain.id)]
+    is_compromised = KeyState.COMPROMISED in states and KeyState.ACTIVE not in states
+    return domain.state is DomainState.KEYED and not is_compromised
 
 
 class DomainRequests:
@@ -58,11 +66,11 @@ class DomainRequests:
         with self._store.transaction() as tx:
             card = tx.cards.find_by_identity(card_identity)
             domain = tx.security_domains.find_by_aid(card.id, entry.ssd_aid) if card is not None else None
-            if domain is not None and domain.state is DomainState.KEYED:
+            if domain is not None and holds_trusted_keys(tx, domain):
                 return
             transfer = self._find_open(tx, card_identity, entry.ssd_aid)
             if transfer is None:
-                transfer = self._plan(card_identity, entry, domain)
+                transfer = self._plan(tx, card_identity, entry, domain)
                 tx.transfers.add(transfer)
                 self._log(tx, terminal, transfer, "asked for")
             elif transfer.security_domain_id is not None:
@@ -77,17 +85,23 @@ class DomainRequests:
             self._record_domain(tx, transfer, answer, entry)
             self._log(tx, terminal, transfer, f"admitted by {transfer.peer}")
 
-    def _plan(self, card_identity: bytes, entry: CatalogueEntry, domain: SecurityDomain | None) -> Transfer:
+    def _plan(
+        self, tx: Transaction, card_identity: bytes, entry: CatalogueEntry, domain: SecurityDomain | None
+    ) -> Transfer:
         issuer = find_issuer(self._card_ranges, card_identity)
         if issuer is None:
             raise KmsError(
                 Code.CARD_UNKNOWN, "the card is of no issuer this platform has a leased line to (card_ranges)"
             )
+        was_ours = any(
+            item.aid == entry.ssd_aid and item.state is TransferState.CLOSED
+            for item in tx.transfers.list_for_card(card_identity)
+        )
         return Transfer(
             id=str(uuid.uuid4()),
             side=TransferSide.PROVIDER,
             peer=issuer,
-            reason=TransferReason.CREATE,
+            reason=TransferReason.REKEY if was_ours else TransferReason.CREATE,
             card_identity=card_identity,
             aid=entry.ssd_aid,
             privileges=entry.privileges,

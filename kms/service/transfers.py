@@ -40,7 +40,7 @@ from kms.service.applications import get_served_card
 from kms.service.key_refs import build_key_set_ref, build_master_ref
 from kms.service.plan import KNOWN_CHALLENGE_OPTION
 from kms.service.ports import Clock, Identifiers, Store, Transaction, Vault
-from kms.service.visits import VisitService
+from kms.service.visits import VisitService, until_claimed
 
 
 class TransferService:
@@ -72,15 +72,18 @@ class TransferService:
         `transfer.conflict` for another request under the same id.
         """
         try:
-            with self._store.transaction() as tx:
-                known = tx.transfers.find(request.transfer_id)
-                card = get_served_card(tx, request.card_identity)
-                if known is None:
-                    known = self._admit(tx, peer, request, card)
-                check_same_request(known, peer, request)
+            return until_claimed(lambda: self._request(peer, request))
         except KmsError as error:
             self._record_refusal(peer, request, error)
             raise
+
+    def _request(self, peer: str, request: TransferRequest) -> TransferAnswer:
+        with self._store.transaction() as tx:
+            known = tx.transfers.find(request.transfer_id)
+            card = get_served_card(tx, request.card_identity)
+            if known is None:
+                known = self._admit(tx, peer, request, card)
+            check_same_request(known, peer, request)
         return TransferAnswer(known.state, card.kdd, card.scp, card.scp_i, card.profile, known.refusal)
 
     def get(self, peer: str, transfer_id: str) -> Transfer:
@@ -162,6 +165,9 @@ class TransferService:
 
     def accept_control(self, peer: str, transfer_id: str) -> TransferState:
         """Record that the provider's own keys are in force; repeating it is harmless. Raises `transfer.state`."""
+        return until_claimed(lambda: self._accept_control(peer, transfer_id))
+
+    def _accept_control(self, peer: str, transfer_id: str) -> TransferState:
         with self._store.transaction() as tx:
             transfer = get_transfer(tx, peer, transfer_id)
             if transfer.state is TransferState.CLOSED:
@@ -245,7 +251,7 @@ class TransferService:
         card = get_served_card(tx, transfer.card_identity)
         transfer = replace(transfer, session_id=str(uuid.uuid4()))
         tx.transfers.save(transfer)
-        tx.visits.add(self._visits.new_visit(counterpart, card, transfer.session_id))
+        self._visits.open_visit(tx, counterpart, card, transfer.session_id)
         return transfer
 
     def _conclude(self, transfer: Transfer) -> TransferState:

@@ -25,6 +25,7 @@ from kms.domain.visits import VisitState
 from kms.errors import Code, KmsError
 from kms.service.plan import may_be_on_card
 from kms.service.ports import Clock, Identifiers, Store, Transaction
+from kms.service.visits import until_claimed
 
 FORCEABLE = frozenset(
     {
@@ -61,10 +62,13 @@ class UpdateService:
 
         For a compromise its present key sets become COMPROMISED at once, and what else was to replace them is
         cancelled. Raises `input.invalid` (reason), `card.unknown`, `card.quarantined`, `input.not-found` (no such
-        security domain), `key.state` (it holds no keys yet; a compromised ISD), `visit.conflict` (a visit of the card
-        came in between: force it again).
+        security domain), `key.state` (it holds no keys yet; a compromised ISD), `visit.conflict` (visits of the card
+        come in between again and again: force it once more).
         """
         _check_reason(reason)
+        return until_claimed(lambda: self._force(card_identity, aid, actor, reason))
+
+    def _force(self, card_identity: bytes, aid: bytes, actor: str, reason: UpdateReason) -> ForcedUpdate:
         with self._store.transaction() as transaction:
             card = _get_card(transaction, card_identity)
             domain = transaction.security_domains.find_by_aid(card.id, aid)
@@ -81,6 +85,9 @@ class UpdateService:
     ) -> Sequence[ForcedUpdate]:
         """Ask for new keys in every SSD of the card that holds keys. Raises as `force`; `input.not-found` for none."""
         _check_reason(reason)
+        return until_claimed(lambda: self._force_ssds(card_identity, actor, reason))
+
+    def _force_ssds(self, card_identity: bytes, actor: str, reason: UpdateReason) -> Sequence[ForcedUpdate]:
         with self._store.transaction() as transaction:
             card = _get_card(transaction, card_identity)
             domains = [

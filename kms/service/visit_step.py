@@ -286,17 +286,20 @@ class VisitStep:
         """Ask for the first batch; the issuer must have heard of our control before it is asked for new keys."""
         for earlier in list(self.record.transfers.values()):
             if earlier.aid == transfer.aid and earlier.state is TransferState.CONTROLLED:
-                relay.accept_control(earlier)
-                self.settling.close(earlier)
+                try:
+                    relay.accept_control(earlier)
+                except KmsError as error:
+                    if error.code in RETRIED_ERRORS:
+                        raise
+                    self._note("not-heard", f"{earlier.peer} did not hear of our control: {error.code}")
+                else:
+                    self.settling.close(earlier)
         return relay.begin(transfer)
 
     def _refused(self, transfer: Transfer, why: str) -> Order:
         """End the update with the issuer's refusal: asking again is a new update and a new transfer."""
         self.settling.refuse(transfer, why)
-        update = self._update()
-        if update is not None:
-            self.record.save(replace(update, attempts=max(update.attempts, self.limits.max_attempts)))
-        return self._give_up(f"{transfer.peer}: {why}", refused=True)
+        return self._give_up(f"{transfer.peer}: {why}", refused=True, final=True)
 
     def _find_unproved_hand_over(self, domain: SecurityDomain) -> Transfer | None:
         """The transfer whose keys are the domain's by the issuer's word alone."""
@@ -354,15 +357,19 @@ class VisitStep:
         )
         return order
 
-    def _give_up(self, reason: str, *, refused: bool) -> Order:
-        """End the visit without the update's end; the next visit goes on, unless the card refused too often."""
+    def _give_up(self, reason: str, *, refused: bool, final: bool = False) -> Order:
+        """End the visit without the update's end; the next visit goes on, unless the card refused too often.
+
+        `final`: once is too often.
+        """
         update = self._update()
         if update is not None and update.state in OPEN_STATES:
             domain = self.record.domains[update.security_domain_id]
             in_doubt = bool(self.record.sets_in_doubt(domain))  # an update is no failure while its keys may be in force
-            final = refused and update.attempts >= self.limits.max_attempts and not in_doubt
-            state = UpdateState.FAILED if final else UpdateState.PENDING
-            finished_at = self.settling.now if final else None
+            too_often = final or (refused and update.attempts >= self.limits.max_attempts)
+            failed = too_often and not in_doubt
+            state = UpdateState.FAILED if failed else UpdateState.PENDING
+            finished_at = self.settling.now if failed else None
             self.record.save(replace(update, state=state, failure=reason, finished_at=finished_at))
             self.settling.log("update.break", f"update {update.id}", str(state), detail=reason)
         self._note("gave-up", reason)

@@ -5,15 +5,16 @@ from dataclasses import replace
 import pytest
 
 from kms.card.profile import CardProfile
+from kms.domain.cards import ApplicationState
 from kms.domain.keys import Delivery, KeyState
 from kms.domain.orders import Order
-from kms.domain.transfers import TransferReason, TransferState
+from kms.domain.transfers import RelayedOrder, TransferReason, TransferState
 from kms.domain.updates import UpdateReason, UpdateState
 from kms.domain.visits import VisitState
 from kms.errors import Code, KmsError
 from tests.fakes.agent import VOID
 from tests.fakes.issuer import IDENTITY
-from tests.fakes.provider import SSD
+from tests.fakes.provider import APPLICATION, SSD
 from tests.fakes.scene import ISD_AID, SSD_AID, Scene, build_scene
 from tests.fakes.transfer_scene import build_transfer_scene
 
@@ -134,6 +135,21 @@ class TestProvider:
         scene.issuer.clock.move(minutes=1)
         scene.force(UpdateReason.COMPROMISE)
         assert scene.visit() == "done"
+        scene.assert_reached()
+
+    def test_an_application_waits_for_the_new_keys_and_asks_again_after_a_refusal(self) -> None:
+        scene = build_transfer_scene()
+        scene.hand_over()
+        scene.issuer.clock.move(minutes=1)
+        scene.force(UpdateReason.COMPROMISE)
+        applied = scene.provider.applications.apply(scene.provider.terminal, IDENTITY, APPLICATION)
+        assert applied.state is ApplicationState.READY  # it was asked for, and made ready, before the compromise
+        refusing = RelayedOrder(1, (), ended=True, state=TransferState.REFUSED, text="no")
+        scene.provider.line.change_order = lambda _order: refusing
+        assert scene.visit(session=applied.session_id) == "issuer: no"
+        scene.be_honest()
+        assert scene.apply() == "done"
+        assert scene.provider.transfer().reason is TransferReason.REKEY
         scene.assert_reached()
 
     def test_asking_again_gives_the_open_one_back(self) -> None:

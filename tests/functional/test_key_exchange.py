@@ -10,6 +10,7 @@ import pytest
 from click.testing import Result
 
 from tests.fakes.installation import Installation, RealToken, build_installation
+from tests.functional.site_database import make_database
 
 LIBRARY = "/usr/lib/softhsm/libsofthsm2.so"
 SETUP = Path(__file__).resolve().parents[2] / "softhsm" / "setup_token.py"
@@ -53,7 +54,10 @@ def build_site(folder: Path, tokens: Path, name: str) -> Installation:
     pin_file = tokens / f"{name}.pin"
     command = [sys.executable, str(SETUP), "--dir", str(tokens), "--label", name, "--pin-file", str(pin_file)]
     subprocess.run([*command, "--so-pin-file", str(tokens / f"{name}.so-pin")], check=True, capture_output=True)
-    return build_installation(home, name=name, token=RealToken(LIBRARY, pin_file, tokens / "softhsm2.conf"))
+    token = RealToken(LIBRARY, pin_file, tokens / "softhsm2.conf")
+    installation = build_installation(home, make_database(folder, name).url, name=name, token=token)
+    assert installation.run("db", "upgrade").exit_code == 0
+    return installation
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ def build_peers(access: PeerAccess) -> APIBlueprint:
             Code.TRANSFER_UNKNOWN,
             Code.TRANSFER_CONFLICT,
             Code.TRANSFER_REFUSED,
+            Code.VISIT_CONFLICT,
         ),
     )
     def request_transfer(json_data: TransferRequestMessage) -> TransferAnswerMessage:
@@ -85,7 +86,9 @@ def build_peers(access: PeerAccess) -> APIBlueprint:
     @peers.post("/transfers/<uuid:transfer_id>/control-accepted")
     @peers.input(NothingMessage)
     @peers.output(ControlAcceptedMessage)
-    @peers.doc(summary="Tell that the provider's own keys are in force", extensions=may_answer(*_TRANSFER))
+    @peers.doc(
+        summary="Tell that the provider's own keys are in force", extensions=may_answer(*_TRANSFER, Code.VISIT_CONFLICT)
+    )
     def accept_control(transfer_id: UUID, json_data: NothingMessage) -> ControlAcceptedMessage:
         del json_data  # the same
         return ControlAcceptedMessage(state=transfers.accept_control(get_peer(), str(transfer_id)))

@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from kms.card.keys import KeyType
-from kms.domain.cards import DomainState
-from kms.domain.keys import Delivery
+from kms.domain.cards import CardState, DomainState
+from kms.domain.keys import Delivery, KeyState, MasterKind
+from kms.domain.orders import Order
 from kms.domain.transfers import TransferReason, TransferRequest, TransferState
+from kms.domain.updates import UpdateState
 from kms.errors import Code, KmsError
 from kms.service.transfers import check_policy
 from terminal.virtual_card.card import VirtualCard
@@ -15,6 +17,7 @@ from terminal.virtual_card.personality import build_factory_state
 from tests.fakes.agent import Agent
 from tests.fakes.issuer import IDENTITY, PROVIDER, build_issuer
 from tests.fakes.provider import SSD, Provider, build_provider
+from tests.fakes.transfer_scene import build_transfer_scene
 
 
 def kvns(card: VirtualCard, aid: bytes) -> list[int]:
@@ -70,3 +73,76 @@ def test_cards_whose_proof_names_no_domain_are_for_peers_that_may_have_them(scp_
         check_policy(careful, request, card)
     assert refused.value.code is Code.PEER_NOT_ALLOWED
     assert f"i={scp_i:02X}" in refused.value.detail
+
+
+def test_the_issuers_own_terminal_may_make_the_ssd_first() -> None:
+    """What a provider asked for goes in wherever the card shows up; the provider takes over from there."""
+    scene = build_transfer_scene()
+    session = scene.provider.apply()
+    own = Agent(scene.issuer.visits, scene.issuer.terminal, scene.card, IDENTITY)
+    assert own.run("at-the-issuers") == Order(4, IDENTITY, stop=True, notification="done")
+    assert kvns(scene.card, SSD) == [0x20]
+    assert scene.visit(session=session) == "done"
+    scene.assert_handed_over()
+
+
+def test_a_card_set_aside_by_its_issuer_waits_at_the_provider() -> None:
+    scene = build_transfer_scene()
+    session = scene.provider.apply()
+    with scene.issuer.store.transaction() as tx:
+        tx.cards.save(replace(scene.issuer.card, state=CardState.QUARANTINED, quarantine_reason="seen twice"))
+    assert "seen twice" in scene.visit(session=session)
+    assert scene.provider.last_update().state is UpdateState.PENDING
+    with scene.issuer.store.transaction() as tx:
+        tx.cards.save(replace(tx.cards.get(scene.issuer.card.id), state=CardState.ENROLLED, quarantine_reason=""))
+    scene.assert_reached()
+
+
+def test_an_envelope_past_its_end_is_asked_for_again_and_holds_the_same_keys() -> None:
+    scene = build_transfer_scene()
+
+    def tamper(order: Order, answers: list[bytes]) -> list[bytes]:
+        return [] if order.number > 3 else answers  # the provider's half is lost
+
+    scene.apply(scene.agent(tamper=tamper))
+    first = scene.provider.transfer()
+    assert (first.state, first.envelope is not None) == (TransferState.HANDED_OVER, True)
+    scene.issuer.clock.move(days=2)
+    assert scene.visit() == "done"
+    scene.assert_handed_over()
+    assert [event.result for event in scene.events("issuer", "transfer.hand-over")] == ["issued", "issued again"]
+    assert [event.result for event in scene.events("provider", "transfer.receive")] == [
+        "handed over by issuer",
+        "handed over again by issuer",
+    ]
+
+
+def test_a_kek_exchanged_anew_serves_the_same_transfer() -> None:
+    scene = build_transfer_scene()
+
+    def tamper(order: Order, answers: list[bytes]) -> list[bytes]:
+        return [] if order.number > 3 else answers
+
+    scene.apply(scene.agent(tamper=tamper))
+    for store in (scene.issuer.store, scene.provider.store):
+        with store.transaction() as tx:
+            (old,) = [item for item in tx.master_keys.list() if item.kind is MasterKind.PEER_KEK]
+            tx.master_keys.save(replace(old, state=KeyState.DEACTIVATED))
+            new = replace(old, id=f"{old.id}-2", generation=2, object_id=b"kek-2...........", state=KeyState.ACTIVE)
+            tx.master_keys.add(new)
+    for vault in (scene.issuer.vault, scene.provider.vault):
+        vault.masters[b"kek-2..........."] = vault.masters[b"kek............."]
+        vault.keks[b"kek-2..........."] = vault.keks[b"kek............."]
+    scene.issuer.clock.move(days=2)
+    assert scene.visit() == "done"
+    scene.assert_handed_over()
+
+
+def test_the_issuer_cannot_make_the_keys_of_what_it_handed_over() -> None:
+    scene = build_transfer_scene()
+    scene.hand_over()
+    with pytest.raises(KmsError) as error:
+        scene.issuer.updates.force(IDENTITY, SSD, actor="test")
+    assert error.value.code is Code.KEY_STATE
+    own = Agent(scene.issuer.visits, scene.issuer.terminal, scene.card, IDENTITY)
+    assert own.run("at-the-issuers").notification == "nothing is pending for this card"

@@ -119,6 +119,24 @@ class TestTerminals:
             assert "took too long" in scene.apply(scene.agent(tamper=tamper))
             scene.assert_reached()
 
+    def test_a_visit_that_another_overtook_reports_late(self) -> None:
+        """A visit is left at each of its Orders, another one finishes elsewhere, then the first one's answers come."""
+        for number in range(1, 6):
+            for acted in (False, True):
+                scene = build_transfer_scene()
+                session, agent = scene.provider.apply(), scene.agent()
+                agent.handshake(session)
+                order = agent.report(session, VOID)
+                while order.number < number:
+                    order = agent.report(session, agent.answer(order))
+                late = agent.answer(order) if acted else Report(AgentStatus.PROCESSED, order.number, (b"",))
+                scene.visit(scene.agent(terminal=scene.provider.other_terminal))
+                keys = scene.card.keys(SSD)
+                while not (answer := agent.report(session, late)).stop:
+                    late = agent.answer(answer)
+                assert scene.card.keys(SSD) == keys
+                scene.assert_reached()
+
     def test_batches_that_are_held_back_and_played_after_all_is_done_change_nothing(self) -> None:
         scene = build_transfer_scene()
         kept: list[Order] = []

@@ -74,7 +74,8 @@ class Planner:
         may_be_keyless = domain.kind is DomainKind.SSD and record.find_current_set(domain) is None
         isd = record.find_isd()
         asked = [*(record.sets_of(isd) if may_be_keyless and isd is not None else []), *record.sets_of(domain)]
-        known = [item for item in asked if may_be_on_card(item) and item.state is not KeyState.COMPROMISED]
+        possible = [item for item in asked if may_be_on_card(item) or left_by_word(item)]
+        known = [item for item in possible if item.state is not KeyState.COMPROMISED]
         # The set in doubt last: when it turns out to be in force, the next program goes on with its channel.
         known.sort(key=lambda item: (item.security_domain_id == domain.id, _likelihood(item)))
         candidates = tuple(build_candidate(self.platform, record, item) for item in known)
@@ -216,6 +217,11 @@ def may_be_on_card(key_set: KeySet) -> bool:
     return key_set.delivery in _MAY_BE_ON_CARD or was_sent(key_set)
 
 
+def left_by_word(key_set: KeySet) -> bool:
+    """Whether only the answers to DELETE and GET DATA E0, which can be forged, say that the set is gone."""
+    return key_set.delivery is Delivery.REPLACED and must_add(key_set)
+
+
 def is_blind(record: CardRecord, domain: SecurityDomain) -> bool:
     """Whether the SSD holds keys of which none is known to be in force and to be trusted.
 
@@ -236,7 +242,7 @@ def was_sent(key_set: KeySet) -> bool:
 
 
 def _likelihood(key_set: KeySet) -> int:
-    return 2 if key_set.delivery in IN_DOUBT else 0 if was_sent(key_set) else 1
+    return 2 if key_set.delivery in IN_DOUBT else 0 if was_sent(key_set) or left_by_word(key_set) else 1
 
 
 def must_add(current: KeySet) -> bool:

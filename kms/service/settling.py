@@ -16,8 +16,9 @@ from kms.domain.cards import ApplicationState, DomainState, SecurityDomain
 from kms.domain.keys import Delivery, KeySet, KeyState
 from kms.domain.transfers import HandOver, Transfer, TransferSide, TransferState
 from kms.domain.updates import KeyUpdate, UpdateState
+from kms.errors import Code, KmsError
 from kms.service.card_record import IN_DOUBT, CardRecord
-from kms.service.plan import must_add
+from kms.service.plan import left_by_word, must_add
 from kms.service.ports import Identifiers
 
 
@@ -76,6 +77,8 @@ class Settling:
         self.record.save(proved)
         operative = key_set.purpose is not DerivationPurpose.SSD_INITIAL
         self.record.save(replace(domain, state=DomainState.KEYED if operative else DomainState.CREATING))
+        if operative:
+            self._take_control(domain)
         self._log_set("key-set.prove", proved, "in force", detail=f"sequence counter {evidence.counter}")
 
     def settle(self, domain: SecurityDomain, in_force: Collection[str]) -> None:
@@ -93,6 +96,26 @@ class Settling:
             self.record.save(planned)
             self._log_set("key-set.settle", planned, "to be sent again")
 
+    def revive(self, domain: SecurityDomain, in_force: Collection[str]) -> None:
+        """Take a factory set back that was held for deleted and answers all the same: DELETE's answer was a lie.
+
+        Where the set that took its place does not answer, that one went elsewhere or nowhere, and is sent again.
+        """
+        back = next((item for item in self.record.sets_of(domain) if item.id in in_force and left_by_word(item)), None)
+        if back is None:
+            return
+        current = self.record.find_current_set(domain)
+        if current is not None and current.id in in_force:
+            left = replace(back, delivery=Delivery.PROVED, replaced_at=None)  # DEACTIVATED still: it is to go
+        else:
+            left = replace(back, delivery=Delivery.PROVED, state=KeyState.ACTIVE, replaced_at=None)
+            if current is not None:
+                lost = replace(current, delivery=Delivery.PLANNED, state=KeyState.PRE_ACTIVATION)
+                self.record.save(lost)
+                self._log_set("key-set.doubt", lost, "does not answer, may be sent again")
+        self.record.save(left)
+        self._log_set("key-set.revive", left, "on the card after all")
+
     def remove(self, key_set: KeySet) -> None:
         """Record that an old set is gone from the card."""
         self.record.save(replace(key_set, delivery=Delivery.REPLACED, replaced_at=self.now))
@@ -103,7 +126,6 @@ class Settling:
         done = replace(update, state=UpdateState.DONE, finished_at=self.now, failure="")
         self.record.save(done)
         self.log("update.complete", f"update {update.id}", "done", detail=f"reason {update.reason}")
-        self._take_control(self.record.domains[update.security_domain_id])
         for application in list(self.record.applications.values()):
             waiting = application.state is ApplicationState.REQUESTED
             if waiting and application.security_domain_id == update.security_domain_id:
@@ -112,10 +134,11 @@ class Settling:
                 self.log("application.ready", subject, "ready")
 
     def receive(self, transfer: Transfer, envelope: str, hand_over: HandOver, kek_id: str) -> None:
-        """Record a checked hand-over: the initial set is on the card by the issuer's word, and kept wrapped."""
+        """Record a checked hand-over: the initial set is on the card by the issuer's word, and kept wrapped.
+
+        Raises `transfer.envelope-keys` for a set that was in force before: what replaced it does not come undone.
+        """
         domain = self.record.domains[transfer.security_domain_id or ""]
-        received = replace(transfer, state=TransferState.HANDED_OVER, envelope=envelope, handed_over_at=self.now)
-        self.record.save(received)
         known = next(
             (
                 item
@@ -124,7 +147,12 @@ class Settling:
             ),
             None,
         )
-        if known is not None and known.delivery is Delivery.FACTORY:
+        if known is not None and known.delivery is not Delivery.FACTORY:
+            text = f"The hand-over's keys, generation {hand_over.generation}, were handed over and replaced before"
+            raise KmsError(Code.ENVELOPE_KEYS, text)
+        received = replace(transfer, state=TransferState.HANDED_OVER, envelope=envelope, handed_over_at=self.now)
+        self.record.save(received)
+        if known is not None:
             # Issued again: what the last envelope says holds, the KEK that it is wrapped under before all.
             again = replace(known, kvn=hand_over.kvn, master_id=kek_id, kcvs=hand_over.kcvs)
             self.record.save(again)

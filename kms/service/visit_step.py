@@ -177,6 +177,7 @@ class VisitStep:
                 return self._give_up(text, refused=True)
             text = "the card did not show which keys are in force"
             return self._give_up(self.visit.result or text, refused=bool(self.visit.result))
+        self.settling.revive(domain, in_force)
         self.settling.settle(domain, in_force)
         kvns = ", ".join(f"{self.record.key_sets[label].kvn:02X}" for label in sorted(in_force)) or "none"
         self._note("reconciled", f"{domain.kind} {domain.aid.hex().upper()}: key versions in force: {kvns}")

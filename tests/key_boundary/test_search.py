@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from demo.installation import PROJECT
 from tests.key_boundary.memory import dump_memory
 from tests.key_boundary.search import Searcher, find_whole_keys
 
@@ -88,10 +89,13 @@ def test_a_key_of_an_odd_size_is_not_searched_for_in_part() -> None:
 @pytest.mark.parametrize("form", ["raw", "lower hex", "base64"])
 def test_a_key_in_a_processs_memory_is_found(form: str) -> None:
     # The program makes the planted text itself: on its command line it would be found without looking at its data.
-    program = "import sys; held = bytes(b ^ 0x55 for b in bytes.fromhex(sys.argv[1])); print(1, flush=True); input()"
+    program = (
+        "import sys; from tests.key_boundary.memory import allow_dumps; allow_dumps();"
+        "held = bytes(b ^ 0x55 for b in bytes.fromhex(sys.argv[1])); print(1, flush=True); input()"
+    )
     hidden = bytes(byte ^ 0x55 for byte in FORMS[form](KEY)).hex()
     with subprocess.Popen(
-        [sys.executable, "-I", "-c", program, hidden], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", program, hidden], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=PROJECT
     ) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()

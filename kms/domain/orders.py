@@ -36,15 +36,19 @@ class Report:
 class Order:
     """An Order for a terminal. `number`: 1 for a visit's first, sent along as a cookie.
 
-    `commands`: command APDUs for the card, sent as one SE RAM Command when there are any. `start` and `stop`: a Start
-    Command goes before them, a Stop Command after. `notification`: text for the terminal's user, or empty.
+    `commands`: command APDUs for the card, sent as one SE RAM Command when there are any. `stop`: a Stop Command goes
+    after them. `notification`: text for the terminal's user, or empty.
     `delay_ms`: how long to wait before the next Report.
     """
 
     number: int
     card_identity: bytes
     commands: tuple[bytes, ...] = field(default=(), repr=False)
-    start: bool = False
     stop: bool = False
     notification: str = ""
     delay_ms: int = 0
+
+    @property
+    def start(self) -> bool:
+        """Whether a Start Command goes first: SERAM lets a Remote Agent begin with nothing else."""
+        return self.number == 1

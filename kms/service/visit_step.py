@@ -343,7 +343,6 @@ class VisitStep:
             number=visit.order_number + 1,
             card_identity=self.record.card.identity,
             commands=commands,
-            start=visit.order_number == 0,
             delay_ms=self.limits.delay_ms,
         )
         self.record.save(

@@ -65,7 +65,7 @@ class FakeVisits:
         self.reports.append(report)
         if report.responses:
             return Order(number=len(self.reports), card_identity=CARD, stop=True)
-        return Order(number=len(self.reports), card_identity=CARD, commands=(bytes.fromhex("00A4040000"),), start=True)
+        return Order(number=len(self.reports), card_identity=CARD, commands=(bytes.fromhex("00A4040000"),))
 
 
 @dataclass(frozen=True)

@@ -35,11 +35,14 @@ def test_every_response_comes_through_in_its_order(responses: list[bytes], upper
     assert parse_report(_report(*hexes), 3).responses == tuple(responses)
 
 
-@given(st.lists(st.binary(min_size=4, max_size=261), max_size=8), st.booleans(), st.booleans(), st.text(max_size=20))
-def test_every_command_goes_out_in_its_order(commands: list[bytes], start: bool, stop: bool, text: str) -> None:
-    message = build_order(Order(1, b"\x47", tuple(commands), start=start, stop=stop, notification=text, delay_ms=7))
+@given(
+    st.integers(1, 3), st.lists(st.binary(min_size=4, max_size=261), max_size=8), st.booleans(), st.text(max_size=20)
+)
+def test_every_command_goes_out_in_its_order(number: int, commands: list[bytes], stop: bool, text: str) -> None:
+    message = build_order(Order(number, b"\x47", tuple(commands), stop=stop, notification=text, delay_ms=7))
     sent = message.get("ramCommands", [])
     names = [command["ramCommandType"] for command in sent]
+    start = number == 1
     expected = {"ramStartCommand": start, "seRamCommand": commands, "notificationCommand": text, "ramStopCommand": stop}
     assert names == [name for name, wanted in expected.items() if wanted]
     apdus = [apdu for command in sent for apdu in command.get("listOfCAPDU", [])]

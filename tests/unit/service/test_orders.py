@@ -10,7 +10,6 @@ orders = st.builds(
     number=st.integers(1, 99),
     card_identity=st.binary(min_size=1, max_size=32),
     commands=st.lists(st.binary(min_size=4, max_size=261), max_size=6).map(tuple),
-    start=st.booleans(),
     stop=st.booleans(),
     notification=st.text(max_size=40),
     delay_ms=st.integers(0, 60_000),

@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 
 from kms.card.keys import DerivationPurpose
@@ -22,10 +21,6 @@ from kms.domain.keys import Delivery, KeyState
 from kms.domain.orders import Order, Report
 from kms.domain.transfers import (
     OPEN_TRANSFERS,
-    Envelope,
-    RelayedOrder,
-    TransferAnswer,
-    TransferRequest,
     TransferState,
 )
 from kms.domain.updates import UpdateReason
@@ -33,9 +28,7 @@ from kms.domain.visits import Terminal
 from kms.errors import Code, KmsError
 from kms.service.applications import ApplicationService
 from kms.service.relay import Relay
-from kms.service.transfers import TransferService
 from kms.service.updates import UpdateService
-from kms.service.visit_step import VisitLimits
 from kms.service.visits import VisitService
 from terminal.virtual_card.card import VirtualCard
 from terminal.virtual_card.key_store import compute_kcv
@@ -49,12 +42,12 @@ from tests.fakes.boundaries import (
     Scenario,
     T,
     WatchedStore,
-    Watcher,
     World,
     open_engine,
 )
-from tests.fakes.issuer import IDENTITY, ISD_AID, PROVIDER, SoftwareVault, away, build_issuer, build_requests
-from tests.fakes.provider import APPLICATION, SSD, build_provider, say_as_the_line_does
+from tests.fakes.issuer import IDENTITY, ISD_AID, SoftwareVault, away, build_issuer, build_requests
+from tests.fakes.issuer_process import CRYPTOPERIODS, LIMITS, IssuerProcess, WatchedLine
+from tests.fakes.provider import APPLICATION, SSD, build_provider
 from tests.fakes.records import CountingIdentifiers, TickingClock
 from tests.fakes.software_keys import SoftwareKeys
 from tests.fakes.stores import build_database
@@ -82,8 +75,6 @@ FAULTS = (
 )
 PATIENCE = 3  # how often a terminal sends the same again while the issuer is away
 RETRIED = frozenset({Code.HSM_UNAVAILABLE, Code.PEER_UNREACHABLE, Code.VISIT_CONFLICT})
-LIMITS = VisitLimits(timedelta(minutes=5), max_reconciliations=3, max_attempts=3, delay_ms=0)
-CRYPTOPERIODS = {purpose: timedelta(days=365) for purpose in DerivationPurpose}
 
 
 @dataclass(frozen=True)
@@ -116,121 +107,6 @@ class GaveUpError(Exception):
     """The terminal's user took the card away, since the issuer stayed away."""
 
 
-class IssuerCrashError(Exception):
-    """The issuer's process ended."""
-
-
-@dataclass
-class IssuerSide:
-    """The issuer's processes over its database file."""
-
-    path: Path
-    vault: SoftwareVault
-    clock: TickingClock
-    profile: CardProfile
-    watcher: Watcher
-    first_id: int
-    commits: int = 0
-    scopes: int = 0
-    _processes: int = 0
-
-    def start(self) -> None:
-        """A new process over the same file."""
-        self._processes += 1
-        self.store = SqlStore(open_engine(self.path))
-        identifiers = CountingIdentifiers(self.first_id + 1_000_000 * self._processes)
-        challenges = iter(range(7_000_000 * self._processes, 1 << 60))
-        visits = VisitService(
-            store=self,  # type: ignore[arg-type] # services use transactions alone
-            vault=self,  # type: ignore[arg-type] # services use scopes and signatures
-            clock=self.clock,
-            identifiers=identifiers,
-            entropy=lambda length: next(challenges).to_bytes(length, "big"),
-            platform="issuer",
-            profiles={"default": self.profile},
-            cryptoperiods=CRYPTOPERIODS,
-            limits=LIMITS,
-            relay=Relay({}),
-        )
-        self.transfers = TransferService(
-            store=self,  # type: ignore[arg-type] # the same
-            vault=self,  # type: ignore[arg-type] # the same
-            clock=self.clock,
-            identifiers=identifiers,
-            visits=visits,
-            peers={"provider": PROVIDER},
-            platform="issuer",
-        )
-
-    @contextmanager
-    def transaction(self) -> Iterator[SqlTransaction]:
-        with self.store.transaction() as tx:
-            yield tx
-            self.commits += 1
-            number = self.commits
-            if self.watcher.hit("issuer crashed before commit", str(number)):
-                raise IssuerCrashError
-        if self.watcher.hit("issuer crashed after commit", str(number)):
-            raise IssuerCrashError
-
-    @contextmanager
-    def open_scope(self) -> Iterator[SoftwareKeys]:
-        self.scopes += 1
-        number = self.scopes
-        if self.watcher.hit("issuer's HSM away at the start of", f"scope {number}"):
-            raise away()
-        with self.vault.open_scope() as keys:
-            yield keys
-        if self.watcher.hit("issuer's HSM away at the end of", f"scope {number}"):
-            raise away()
-
-    def sign(self, object_id: bytes, data: bytes) -> bytes:
-        self.scopes += 1
-        if self.watcher.hit("issuer's HSM away at the start of", f"signature {self.scopes}"):
-            raise away()
-        return self.vault.sign(object_id, data)
-
-
-@dataclass
-class WatchedLine:
-    """The leased line, on which requests, answers and the issuer itself may be lost."""
-
-    issuer: IssuerSide
-    watcher: Watcher
-    calls: int = 0
-    away: bool = False
-
-    def request(self, request: TransferRequest) -> TransferAnswer:
-        return self._call("request", lambda: self.issuer.transfers.request("provider", request))
-
-    def report(self, transfer_id: str, report: Report) -> RelayedOrder:
-        return self._call("report", lambda: self.issuer.transfers.report("provider", transfer_id, report))
-
-    def hand_over(self, transfer_id: str) -> Envelope:
-        return self._call("hand-over", lambda: self.issuer.transfers.hand_over("provider", transfer_id))
-
-    def accept_control(self, transfer_id: str) -> TransferState:
-        return self._call("control-accepted", lambda: self.issuer.transfers.accept_control("provider", transfer_id))
-
-    def _call(self, name: str, call: Callable[[], T]) -> T:
-        self.calls += 1
-        where = f"call {self.calls} {name}"
-        self.away = self.away or self.watcher.hit("issuer away from", where)
-        if self.away or self.watcher.hit("line lost the request of", where):
-            raise away(Code.PEER_UNREACHABLE)
-        try:
-            answer = call()
-        except IssuerCrashError:
-            self.issuer.store.dispose()
-            self.issuer.start()
-            raise away(Code.PEER_UNREACHABLE) from None
-        except KmsError as error:
-            raise say_as_the_line_does(error) from error
-        if self.watcher.hit("line lost the answer to", where):
-            raise away(Code.PEER_UNREACHABLE)
-        return answer
-
-
 @dataclass
 class TransferWorld(World):
     """Two platforms' database files, a card, and the processes around them."""
@@ -243,7 +119,7 @@ class TransferWorld(World):
 
     def __post_init__(self) -> None:
         self.application_aid = APPLICATION
-        self.issuer = IssuerSide(
+        self.issuer = IssuerProcess(
             self.issuer_path, self.issuer_vault, self.clock, self.scenario.profile, self.watcher, 2 * self.first_id
         )
         self.issuer.start()

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from kms.card.keys import DerivationPurpose
 from kms.card.profile import CardProfile
 from kms.domain.cards import ApplicationState
 from kms.domain.keys import Delivery, KeyState
@@ -120,6 +121,41 @@ class TestProvider:
         scene.force(UpdateReason.COMPROMISE)
         assert scene.visit() == "done"
         scene.assert_handed_over()
+
+    def test_control_is_taken_with_the_proof_even_if_the_old_set_is_not_deleted(self) -> None:
+        scene = build_transfer_scene()
+        scene.hand_over()
+        scene.issuer.clock.move(minutes=1)
+        scene.force()
+        scene.visit()
+        scene.issuer.clock.move(minutes=1)
+        scene.force(UpdateReason.COMPROMISE)
+
+        def refuse_delete(_order: Order, answers: list[bytes]) -> list[bytes]:
+            return [b"\x6a\x88" for _ in answers] if scene.card.count(0xE4) else answers
+
+        for _ in range(3):
+            scene.visit(scene.agent(tamper=refuse_delete))
+        assert scene.provider.last_update().state is not UpdateState.DONE
+        assert scene.provider.transfer().state is TransferState.CLOSED
+        assert scene.provider.transfer().envelope is None
+        scene.issuer.clock.move(minutes=1)
+        scene.force(UpdateReason.COMPROMISE)
+        scene.visit()
+        scene.assert_reached()
+
+    def test_old_initial_keys_handed_over_again_are_refused(self) -> None:
+        scene = build_transfer_scene()
+        scene.hand_over()
+        (old,) = [item for item in scene.provider.key_sets() if item.purpose is DerivationPurpose.SSD_INITIAL]
+        scene.issuer.clock.move(minutes=1)
+        scene.force(UpdateReason.COMPROMISE)
+        scene.issue(lambda hand_over: replace(hand_over, generation=old.generation))
+        assert "replaced before" in scene.visit()
+        assert scene.events("provider", "transfer.refuse")[-1].result == f"refused: {Code.ENVELOPE_KEYS}"
+        scene.be_honest()
+        assert scene.visit() == "done"
+        scene.assert_reached()
 
     def test_a_refused_re_keying_is_asked_for_again_by_force(self) -> None:
         scene = build_transfer_scene()

@@ -24,6 +24,15 @@ _ALWAYS = (
     Code.INTERNAL,
 )
 
+# What comes of asking the issuer, at a provider.
+_ISSUER = (
+    Code.PEER_REFUSED,
+    Code.PEER_UNREACHABLE,
+    Code.PEER_UNTRUSTED,
+    Code.PEER_PROTOCOL,
+    Code.CONFIG_INVALID,
+)
+
 
 class CardReference(Message):
     """A card, by its identity."""
@@ -93,6 +102,8 @@ def build_applications(platform: ApiPlatform) -> APIBlueprint:
             Code.CARD_UNKNOWN,
             Code.CARD_QUARANTINED,
             Code.CONFLICT,
+            Code.VISIT_CONFLICT,
+            *_ISSUER,
             Code.BODY_TOO_LARGE,
             Code.MEDIA_TYPE,
         ),

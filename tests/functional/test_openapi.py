@@ -152,7 +152,7 @@ LINE = [
     Exchange(REQUEST, 404, Code.CARD_UNKNOWN, {**TRANSFER, "cardIdentity": "01"}),
     Exchange(REQUEST, 403, Code.CARD_QUARANTINED, {**TRANSFER, "cardIdentity": QUARANTINED.hex()}),
     Exchange(REQUEST, 409, Code.TRANSFER_CONFLICT, {**TRANSFER, "keyType": "AES128"}),
-    *_on_line(TRANSFER, REQUEST, Code.PEER_QUOTA, Code.TRANSFER_REFUSED, Code.TRANSFER_UNKNOWN),
+    *_on_line(TRANSFER, REQUEST, Code.PEER_QUOTA, Code.TRANSFER_REFUSED, Code.TRANSFER_UNKNOWN, Code.VISIT_CONFLICT),
     Exchange(SHOW, 200),
     Exchange(SHOW, 404, Code.TRANSFER_UNKNOWN, transfer_id=UNKNOWN_ID),
     *_on_line(None, SHOW),
@@ -184,7 +184,7 @@ LINE = [
     Exchange(ACCEPT, 200, body={}, prepare_line=_hand_over),
     Exchange(ACCEPT, 404, Code.TRANSFER_UNKNOWN, {}, transfer_id=UNKNOWN_ID),
     Exchange(ACCEPT, 409, Code.TRANSFER_STATE, {}),
-    *_on_line({}, ACCEPT),
+    *_on_line({}, ACCEPT, Code.VISIT_CONFLICT),
 ]
 
 EXCHANGES = [
@@ -197,7 +197,18 @@ EXCHANGES = [
     Exchange(APPLY, 404, Code.CARD_UNKNOWN, {**GOOD, "card": {"identity": "01"}}),
     Exchange(APPLY, 404, Code.NOT_FOUND, {**GOOD, "application": "A0" * 16}),
     Exchange(APPLY, 403, Code.CARD_QUARANTINED, {**GOOD, "card": {"identity": QUARANTINED.hex()}}),
-    Exchange(APPLY, 409, Code.CONFLICT, GOOD, prepare=_fail(Code.CONFLICT)),
+    *(
+        Exchange(APPLY, STATUS[code], code, GOOD, prepare=_fail(code))
+        for code in (
+            Code.CONFLICT,
+            Code.VISIT_CONFLICT,
+            Code.PEER_REFUSED,
+            Code.PEER_UNREACHABLE,
+            Code.PEER_UNTRUSTED,
+            Code.PEER_PROTOCOL,
+            Code.CONFIG_INVALID,
+        )
+    ),
     Exchange(APPLY, 413, Code.BODY_TOO_LARGE, "x" * 70_000),
     Exchange(APPLY, 415, Code.MEDIA_TYPE, GOOD, content_type="text/plain"),
     Exchange(PENDING, 200),

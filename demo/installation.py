@@ -205,7 +205,7 @@ def exchange_keys(issuer: Installation, provider: Installation) -> str:
     Offer and answer travel as files; each side types the fingerprint that the other reads from its own screen. Two that
     hold the same KEK already keep it.
     """
-    made, taken = _find_kek(issuer, provider.name), _find_kek(provider, issuer.name)
+    made, taken = find_kek(issuer, provider.name), find_kek(provider, issuer.name)
     if made is None or taken is None or made["kcv"] != taken["kcv"]:
         # An answer that never arrived is lost: its KEK is in nobody's hands, and the next one takes its place.
         made, taken = _carry_files(issuer, provider, *(("--new-generation",) if made else ()))
@@ -214,7 +214,7 @@ def exchange_keys(issuer: Installation, provider: Installation) -> str:
     return f"{made['kcv']} ({made['kcv_method']})"
 
 
-def _find_kek(installation: Installation, peer: str) -> dict[str, Any] | None:
+def find_kek(installation: Installation, peer: str) -> dict[str, Any] | None:
     """The newest KEK that a platform holds for a peer."""
     keys = [key for key in installation.kms_json("keys", "list") if key["kind"] == "peer-kek" and key["name"] == peer]
     return max((key for key in keys if key["state"] == "ACTIVE"), key=lambda key: key["generation"], default=None)

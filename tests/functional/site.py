@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,16 @@ class Server:
         if self.process is not None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self._reap()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """For the time of the block it answers nobody, and nobody knows why."""
+        assert self.process
+        os.killpg(self.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self.process.pid, signal.SIGCONT)
 
     def _reap(self) -> None:
         assert self.process
@@ -344,10 +354,9 @@ def open_site(folder: Path) -> Iterator[Site]:
 def serve_site(installation: Installation, master: VendorMaster, database: SiteDatabase) -> Iterator[Site]:
     """Serve an installation that is prepared."""
     server = Server(installation.platform_config, installation.log)
-    server.start()
-    prober = ChannelProber(installation.platform_config)
     try:
-        yield Site(installation, master, server, prober, database)
+        server.start()
+        with closing(ChannelProber(installation.platform_config)) as prober:
+            yield Site(installation, master, server, prober, database)
     finally:
-        prober.close()
         server.kill()  # nobody waits for connections that are kept open

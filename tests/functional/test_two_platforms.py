@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from demo.installation import exchange_keys, find_kek
 from terminal.client import ServerClient
 from terminal.errors import TerminalCode, TerminalError
 from terminal.relay import VisitSummary
@@ -90,10 +91,10 @@ def test_flow_3_in_one_visit_and_flow_5_without_the_issuer(platforms: Platforms)
         ("transfer.control", "accepted by the provider"),
     ]
 
-    issuer.server.kill()
     provider.force(delivered, BIKES_SSD)
     card = Counted(delivered.card)
-    summary = provider.visit(delivered, card)
+    with issuer.server.frozen():
+        summary = provider.visit(delivered, card)
     assert provider.last_visit(delivered)["result"] == "done"
     assert card.names == ROTATION
     assert summary is not None
@@ -186,6 +187,19 @@ def test_the_terminal_is_killed_and_another_run_or_another_terminal_goes_on(
     with pytest.raises(PowerLostError):
         apply(platforms.provider, delivered, Interrupted(delivered.card, number, lose_power))
     finish(platforms, delivered, next_terminal)
+
+
+@ON_ONE_DATABASE
+def test_preparing_again_changes_nothing(platforms: Platforms) -> None:
+    """As `make up` does whenever it is started."""
+    issuer, provider = platforms.issuer, platforms.provider
+    before = issuer.dump(), provider.dump()
+    kek = find_kek(provider.installation, "issuer")
+    assert kek is not None
+    issuer.installation.prepare(issuer.master)
+    told = exchange_keys(issuer.installation, provider.installation)
+    assert told == f"{kek['kcv']} (aes-cmac-zero)"
+    assert (issuer.dump(), provider.dump()) == before
 
 
 @ON_ONE_DATABASE

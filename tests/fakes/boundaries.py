@@ -25,7 +25,7 @@ from kms.db.engine import build_engine
 from kms.db.store import SqlStore, SqlTransaction
 from kms.domain.keys import Delivery, KeyState
 from kms.domain.orders import AgentStatus, Order, Report
-from kms.domain.updates import UpdateState
+from kms.domain.updates import UpdateReason, UpdateState
 from kms.domain.visits import Terminal
 from kms.errors import Code, KmsError
 from kms.service.applications import ApplicationService
@@ -108,6 +108,7 @@ class Scenario:
     personality: Personality = field(default_factory=Personality)
     applied_before: bool = False
     forced: tuple[bytes, ...] = ()
+    reason: UpdateReason = UpdateReason.FORCED
     applies: bool = False
 
 
@@ -126,6 +127,7 @@ def build_scenarios(scp_i: int) -> tuple[Scenario, ...]:
         Scenario("ISD take-over from FF, then SSD", kvn=0xFF, personality=keeps, forced=(ISD_AID,), applies=True),
         Scenario("SSD rotation", applied_before=True, forced=(SSD_AID,)),
         Scenario("ISD and SSD rotation", applied_before=True, forced=(ISD_AID, SSD_AID)),
+        Scenario("SSD compromised", applied_before=True, forced=(SSD_AID,), reason=UpdateReason.COMPROMISE),
     )
     return tuple(replace(s, scp_i=scp_i, profile=s.profile if s.profile == put_key else default) for s in made)
 
@@ -426,7 +428,7 @@ def prepare(scenario: Scenario, folder: Path) -> Prepared:
         state = world.card.state
     updates = UpdateService(store=store, clock=issuer.clock, identifiers=CountingIdentifiers(900_000_000))
     for aid in scenario.forced:
-        updates.force(IDENTITY, aid, actor="test")
+        updates.force(IDENTITY, aid, actor="test", reason=scenario.reason)
     store.dispose()
     return Prepared(scenario, path, state, (issuer.terminal, issuer.other_terminal), masters)
 

@@ -81,7 +81,8 @@ INS = {
     "SET STATUS": INS_SET_STATUS,
 }
 # Cards of GP 2.1.1 know GET STATUS without TLV alone and refuse P2 = 02: they do not tell what is there.
-STATUS_ANSWERS = (StatusWord.REFERENCE_NOT_FOUND, StatusWord.WRONG_P1_P2)
+# 6310: more than fits one answer begins with this AID; what is not among the first entries is not told either.
+STATUS_ANSWERS = (StatusWord.REFERENCE_NOT_FOUND, StatusWord.WRONG_P1_P2, StatusWord.MORE_DATA)
 
 
 @dataclass(frozen=True)
@@ -182,9 +183,9 @@ def _made(
     check_secured(channel, answers[0], AUTHENTICATE, INS[AUTHENTICATE])
     shown = check_secured(channel, answers[1], STATUS, INS[STATUS], *STATUS_ANSWERS)
     with card_answers(STATUS):
-        entries = parse_get_status(shown.data) if shown.sw == StatusWord.OK else ()
+        entries = parse_get_status(shown.data) if shown.data else ()
     present = any(entry.aid == state.recipe.aid for entry in entries)
-    untold = shown.sw == StatusWord.WRONG_P1_P2
+    untold = shown.sw in (StatusWord.WRONG_P1_P2, StatusWord.MORE_DATA)
     if not present and not (untold and state.resume):
         check_secured(channel, answers[2], INSTALL, INS[INSTALL])
     elif state.resume:

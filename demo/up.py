@@ -69,7 +69,8 @@ class LabPlatform(Installation):
 
 def main() -> int:
     """Prepare, serve and wait; the exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, _interrupt)
     issuer = LabPlatform(PROJECT / "var", 8443, "")
     provider = LabPlatform(PROJECT / "var", 8445, "", "provider")
     try:

@@ -25,6 +25,7 @@ from kms.domain.transfers import (
 from kms.domain.updates import UpdateState
 from kms.domain.visits import TerminalState
 from kms.errors import Code, KmsError
+from kms.service.terminals import TerminalService
 from kms.service.transfers import TransferService
 from tests.fakes.agent import VOID, Agent
 from tests.fakes.issuer import IDENTITY, PROVIDER, SSD_AID
@@ -275,6 +276,12 @@ class TestProviders:
             counterpart = tx.terminals.find_by_name("peer provider")
         assert counterpart is not None
         assert counterpart.state is TerminalState.SUSPENDED
+        officers = TerminalService(
+            store=scene.issuer.store, clock=scene.issuer.clock, identifiers=scene.issuer.identifiers
+        )
+        officers.resume("peer provider", actor="officer")
+        scene.issuer.clock.move(minutes=1)
+        scene.assert_reached()
 
     def test_another_peer_finds_no_transfer(self) -> None:
         scene = build_transfer_scene()

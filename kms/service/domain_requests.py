@@ -65,6 +65,8 @@ class DomainRequests:
         """
         with self._store.transaction() as tx:
             card = tx.cards.find_by_identity(card_identity)
+            if card is not None and card.state is not CardState.ENROLLED:
+                return  # it is not served here, which the application says
             domain = tx.security_domains.find_by_aid(card.id, entry.ssd_aid) if card is not None else None
             if domain is not None and holds_trusted_keys(tx, domain):
                 return

@@ -126,6 +126,19 @@ def test_a_card_profile_that_is_not_configured_here_is_named(scene: TransferScen
         assert tx.cards.find_by_identity(IDENTITY) is None
 
 
+def test_a_card_that_is_set_aside_here_is_not_asked_for(scene: TransferScene) -> None:
+    requests = build(scene)
+    ensure(scene, requests)
+    with scene.provider.store.transaction() as tx:
+        card = tx.cards.find_by_identity(IDENTITY)
+        assert card is not None
+        tx.cards.save(replace(card, state=CardState.QUARANTINED))
+    scene.provider.line.disturb = scene.cut
+    with pytest.raises(KmsError) as error:
+        scene.provider.apply()
+    assert error.value.code is Code.CARD_QUARANTINED
+
+
 def test_a_keyed_domain_asks_nobody(scene: TransferScene) -> None:
     scene.hand_over()
     scene.provider.line.disturb = scene.cut

@@ -2,8 +2,9 @@ import pytest
 
 from kms.card.keys import DerivationPurpose
 from kms.domain.cards import CardState, DomainState
-from kms.domain.keys import Delivery
+from kms.domain.keys import Delivery, KeyState
 from kms.domain.updates import UpdateReason, UpdateState
+from kms.domain.visits import VisitState
 from kms.errors import Code, KmsError
 from kms.service.updates import UpdateService
 from tests.fakes.memory_store import MemoryStore
@@ -18,6 +19,7 @@ from tests.fakes.records import (
     build_isd,
     build_key_set,
     build_update,
+    build_visit,
 )
 
 IDENTITY = build_card().identity
@@ -126,3 +128,36 @@ def test_a_card_without_keyed_ssds_is_refused(service: UpdateService, store: Mem
     with pytest.raises(KmsError) as error:
         service.force_ssds(build_card(2).identity, actor="x")
     assert error.value.code is Code.NOT_FOUND
+
+
+def test_a_compromise_marks_the_set_and_ends_what_would_run_under_it(
+    service: UpdateService, store: MemoryStore
+) -> None:
+    held, gone = build_key_set(1), build_key_set(2, delivery=Delivery.REPLACED, state=KeyState.DEACTIVATED)
+    with store.transaction() as transaction:
+        transaction.security_domains.save(build_domain(1, parent_id=build_isd(4).id))
+        transaction.key_sets.add_all([held, gone])
+        transaction.key_updates.add(build_update(1))
+        transaction.visits.add(build_visit(1, order="[]", program="{}"))
+    forced = service.force(IDENTITY, AID, actor="cli:operator", reason=UpdateReason.COMPROMISE)
+    assert (forced.created, forced.update.reason) == (True, UpdateReason.COMPROMISE)
+    with store.transaction() as transaction:
+        assert transaction.key_sets.get(held.id).state is KeyState.COMPROMISED
+        assert transaction.key_sets.get(gone.id) == gone
+        assert transaction.key_updates.get(build_update(1).id).state is UpdateState.CANCELLED
+        visit = transaction.visits.get(build_visit(1).id)
+        assert (visit.state, visit.order, visit.program) == (VisitState.FENCED, None, None)
+        actions = {event.action for event in transaction.audit.list()}
+    assert actions == {"key-set.compromise", "update.force"}
+
+
+def test_a_compromise_of_a_domain_that_no_issuer_is_known_for_is_refused_and_marks_nothing(
+    service: UpdateService, store: MemoryStore
+) -> None:
+    with store.transaction() as transaction:
+        transaction.key_sets.add(build_key_set(1))
+    with pytest.raises(KmsError) as error:
+        service.force(IDENTITY, AID, actor="x", reason=UpdateReason.COMPROMISE)
+    assert error.value.code is Code.KEY_STATE
+    with store.transaction() as transaction:
+        assert transaction.key_sets.get(build_key_set(1).id).state is KeyState.ACTIVE

@@ -11,11 +11,11 @@ from kms.card.programs.reconcile import Reconcile
 from kms.card.programs.replace_keys import ReplaceKeys
 from kms.card.programs.state import ProgramState
 from kms.domain.cards import DomainState, SecurityDomain
-from kms.domain.keys import Delivery, KeyState, MasterKind
+from kms.domain.keys import Delivery, KeySet, KeyState, MasterKind
 from kms.domain.transfers import Transfer
 from kms.errors import Code, KmsError
 from kms.service.card_record import CardRecord
-from kms.service.plan import find_left_over, must_add, was_sent
+from kms.service.plan import find_left_over, is_blind, must_add, was_sent
 from tests.fakes.card_records import (
     ISD,
     MASTERS,
@@ -164,3 +164,56 @@ def test_another_platforms_keys_take_no_route_that_a_dropped_select_bends(scp_i:
         planner.plan(record, update)
     assert caught.value.code is Code.KEY_STATE
     assert "store-data" in caught.value.detail
+
+
+def compromised(number: int = 1, **changes: object) -> KeySet:
+    return replace(ssd_set(number), state=KeyState.COMPROMISED, **changes)  # type: ignore[arg-type] # its fields
+
+
+def test_a_compromised_set_opens_nothing_and_new_keys_come_by_the_isd() -> None:
+    program = plan(build_record(compromised(), ssd=KEYED), KEYED)
+    assert isinstance(program, CreateSsd)
+    assert (program.parent.label, program.resume) == (VENDOR_SET.id, True)
+    assert program.initial.ref.kvn not in (0x20, compromised().kvn)
+
+
+def test_initial_keys_in_doubt_beside_a_compromised_set_are_sent_again_and_not_asked_after() -> None:
+    waiting = in_doubt(initial_set(generation=2, kvn=0x22))
+    record = build_record(compromised(), waiting, ssd=KEYED)
+    assert is_blind(record, KEYED)
+    record.save(replace(waiting, delivery=Delivery.PLANNED))
+    program = plan(record, KEYED)
+    assert isinstance(program, CreateSsd)
+    assert program.initial.label == waiting.id
+
+
+def test_a_compromised_set_is_neither_reconciled_nor_used_by_a_retry() -> None:
+    in_force = initial_set(generation=2, kvn=0x22)
+    record = build_record(compromised(), in_force, in_doubt(ssd_set(3)), ssd=KEYED)
+    assert not is_blind(record, KEYED)
+    assert labels(plan(record, KEYED)) == [in_force.id, ssd_set(3).id]
+    sent = replace(planned(ssd_set(4), sent=True), state=KeyState.COMPROMISED)
+    program = plan(build_record(in_force, sent, ssd=replace(KEYED, last_generation=4)), KEYED)
+    assert isinstance(program, ReplaceKeys)
+    assert program.new.label != sent.id
+
+
+@pytest.mark.parametrize("delivery", [Delivery.PROVED, Delivery.IN_FLIGHT, Delivery.IN_DOUBT, Delivery.PLANNED])
+def test_a_compromised_set_that_may_be_on_the_card_is_deleted_at_last(delivery: Delivery) -> None:
+    record = build_record(compromised(delivery=delivery), ssd_set(3), ssd=KEYED)
+    program = plan(record, KEYED, new_key_set_id=ssd_set(3).id)
+    assert isinstance(program, DeleteKeys)
+    assert (program.current.label, program.old_kvn) == (ssd_set(3).id, compromised().kvn)
+
+
+def test_one_that_never_left_or_is_gone_is_not() -> None:
+    for item in (compromised(delivery=Delivery.PLANNED, kcvs=()), compromised(delivery=Delivery.REPLACED)):
+        assert find_left_over(build_record(item, ssd_set(3), ssd=KEYED), KEYED) is None
+
+
+def test_keys_of_a_keyed_ssd_cannot_be_put_under_its_parents() -> None:
+    record = build_record(compromised(), ssd=KEYED)
+    with pytest.raises(KmsError) as error:
+        build_planner(CardProfile(name="default", initial_key_route="put-key")).plan(record, update_of(KEYED))
+    assert error.value.code is Code.KEY_STATE
+    assert "store-data" in error.value.detail

@@ -115,3 +115,18 @@ def test_a_completed_update_makes_the_applications_that_waited_for_it_ready() ->
     assert record.applications[waiting.id].state is ApplicationState.READY
     assert record.applications[other.id].state is ApplicationState.REQUESTED
     assert actions(record) == ["update.complete", "application.ready"]
+
+
+def test_a_late_proof_of_a_compromised_set_changes_nothing() -> None:
+    compromised = replace(in_doubt(ssd_set(1)), state=KeyState.COMPROMISED)
+    record = build_record(compromised)
+    settling(record).prove(Evidence(compromised.id, 3))
+    assert record.key_sets[compromised.id] == compromised
+    assert actions(record) == []
+
+
+def test_what_no_answer_could_tell_is_to_be_sent_again() -> None:
+    record = build_record(in_doubt(initial_set()))
+    settling(record).send_again(SSD)
+    assert record.key_sets[initial_set().id].delivery is Delivery.PLANNED
+    assert actions(record) == ["key-set.settle"]

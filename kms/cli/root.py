@@ -19,7 +19,6 @@ from kms.cli.context import Invocation
 from kms.errors import Code, KmsError
 
 EXIT_ERROR = 1
-EXIT_USAGE = 2
 EXIT_FAULT = 70  # EX_SOFTWARE of sysexits.h
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 

@@ -180,7 +180,8 @@ class VisitStep:
         self.settling.revive(domain, in_force)
         self.settling.settle(domain, in_force)
         kvns = ", ".join(f"{self.record.key_sets[label].kvn:02X}" for label in sorted(in_force)) or "none"
-        self._note("reconciled", f"{domain.kind} {domain.aid.hex().upper()}: key versions in force: {kvns}")
+        named = f", the card names {_list_kvns(found.key_versions)}" if found.key_versions is not None else ""
+        self._note("reconciled", f"{domain.kind} {domain.aid.hex().upper()}: key versions in force: {kvns}{named}")
         refusal = self.visit.result
         if refusal and not self._brought_forward(in_force):
             return self._give_up(refusal, refused=True)
@@ -448,6 +449,10 @@ class VisitStep:
 def build_stop(number: int, card_identity: bytes, text: str) -> Order:
     """The Order that ends a visit."""
     return Order(number=number, card_identity=card_identity, stop=True, notification=text)
+
+
+def _list_kvns(key_versions: Sequence[int]) -> str:
+    return " ".join(f"{kvn:02X}" for kvn in key_versions) or "none"
 
 
 def _continues(program: ProgramState, half_open: HalfOpen) -> bool:

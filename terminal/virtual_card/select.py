@@ -8,7 +8,6 @@ from terminal.virtual_card.tlv import build_tlv
 from terminal.virtual_card.uicc import select_file
 
 # ISO 7816-4 Table 40: first or next occurrence; FCI (00), FCP (04: GlobalPlatform cards answer their FCI) or nothing.
-NEXT_OCCURRENCE = 0x02
 NO_ANSWER = 0x0C
 
 

@@ -147,6 +147,7 @@ def build_issuer(
     diversification: Diversification = Diversification.NONE,
     entropy: Callable[[int], bytes] | None = None,
     store: Store | None = None,
+    isd_aid: bytes = ISD_AID,
 ) -> Issuer:
     """A platform with one enrolled card under the vendor's keys, one terminal and all masters."""
     clock, identifiers = TickingClock(), CountingIdentifiers()
@@ -167,7 +168,7 @@ def build_issuer(
         enrolled_at=clock.now(),
     )
     isd = SecurityDomain(
-        "isd-1", card.id, None, ISD_AID, DomainKind.ISD, DomainState.KEYED, "issuer", b"", 0, clock.now()
+        "isd-1", card.id, None, isd_aid, DomainKind.ISD, DomainState.KEYED, "issuer", b"", 0, clock.now()
     )
     vendor_set = KeySet(
         id="vendor-set",

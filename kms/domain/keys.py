@@ -21,7 +21,7 @@ class KeyState(StrEnum):
 class Delivery(StrEnum):
     """Whether a key set is known to be on its card."""
 
-    PLANNED = "PLANNED"  # recorded, nothing sent yet
+    PLANNED = "PLANNED"  # recorded and not sent, or sent and not seen in force
     IN_FLIGHT = "IN_FLIGHT"  # written ahead; a batch that installs it may have left
     IN_DOUBT = "IN_DOUBT"  # no proof by the visit's end; the next visit reconciles
     PROVED = "PROVED"  # a valid card cryptogram under it was seen

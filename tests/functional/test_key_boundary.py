@@ -117,10 +117,12 @@ def test_no_key_is_in_any_file_or_message(scene: Scene, searcher: Searcher) -> N
     recorded = b"".join(content for name, content in places.items() if name.startswith("tls/"))
     for request in (b"POST /gp/seram/remoteManagement", b"POST /api/v1/applications", b"POST /peer/v1/transfers"):
         assert request in recorded
-    kinds = ("server.log", "server-provider.log", "issuer/kms.db", "provider/kms.db", "offer.json", "answer.json")
+    kinds = ("server.log", "server-provider.log", "offer.json", "answer.json")
     assert set(kinds) <= places.keys()
-    for kind in ("kms.db-wal", "visit.journal"):
-        assert any(name.startswith("copies/") and name.endswith(kind) for name in places)
+    for platform, database in scene.databases.items():
+        assert any(name.startswith(f"{platform}'s database/") for name in places)
+        assert any(name.startswith("copies/") and f"/{platform}/" in name for name in places), database
+    assert any(name.startswith("copies/") and name.endswith("visit.journal") for name in places)
     assert [finding for name, content in places.items() for finding in searcher.find(name, content)] == []
 
 

@@ -8,7 +8,6 @@ wrapped commands and the hand-over's envelope are erased later.
 
 import json
 import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from terminal.virtual_card.personality import DEFAULT_ISD_AID, Personality, buil
 from terminal.visits import new_session_id, serve_card
 from tests.functional.reader_slot import in_reader
 from tests.functional.site import READER, READER_PORT, TRANSIT, TRANSIT_SSD, find_free_port
+from tests.functional.site_database import SiteDatabase, make_database
 from tests.key_boundary.platforms import SpiedInstallation, dump_worker
 from tests.key_boundary.tls_record import recording
 
@@ -66,6 +66,7 @@ class Scene:
     provider: SpiedInstallation
     master: VendorMaster
     card: Card
+    databases: dict[str, SiteDatabase]
     sent: dict[str, list[str]] = field(default_factory=dict)
     terminals: dict[str, bytes] = field(default_factory=dict, repr=False)
     workers: dict[str, bytes] = field(default_factory=dict, repr=False)
@@ -82,17 +83,23 @@ class Scene:
             if path.is_file() and path.parent.name != "spy" and (content := path.read_bytes()) not in seen:
                 seen.add(content)
                 yield str(path.relative_to(self.folder)), content
+        for platform, database in self.databases.items():
+            for name, content in database.read_files():
+                yield f"{platform}'s database/{name}", content
         for installation in (self.issuer, self.provider):
             yield f"what the commands of the {installation.name} printed", "\n".join(installation.said).encode()
 
 
 def play(folder: Path) -> Scene:
     """Set both platforms up and run everything."""
-    issuer = SpiedInstallation(folder, find_free_port(), READER)
-    provider = SpiedInstallation(folder, find_free_port(), READER, "provider", issuer.port)
+    databases = {name: make_database(folder, name) for name in ("issuer", "provider")}
+    issuer = SpiedInstallation(folder, find_free_port(), READER, database_url=databases["issuer"].url)
+    provider = SpiedInstallation(
+        folder, find_free_port(), READER, "provider", issuer.port, database_url=databases["provider"].url
+    )
     master = make_vendor_master()
     card = _make_card(master)
-    scene = Scene(folder, issuer, provider, master, card)
+    scene = Scene(folder, issuer, provider, master, card, databases)
     with ExitStack() as stack:
         stack.enter_context(issuer.commanding())
         stack.enter_context(provider.commanding())
@@ -193,11 +200,14 @@ def _copy_records(scene: Scene, flow: str) -> None:
     copies = scene.folder / "copies"
     copies.mkdir(exist_ok=True)
     number = len(list(copies.iterdir())) + 1
-    for path in (*scene.folder.glob("*/kms.db*"), *scene.folder.rglob("*.journal")):
-        if copies not in path.parents:
-            target = copies / f"{number:03} {flow}" / path.relative_to(scene.folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+    journals = [path for path in scene.folder.rglob("*.journal") if copies not in path.parents]
+    found = {str(path.relative_to(scene.folder)): path.read_bytes() for path in journals}
+    for platform, database in scene.databases.items():
+        found |= {f"{platform}/{name}": content for name, content in database.read_files()}
+    for name, content in found.items():
+        target = copies / f"{number:03} {flow}" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
 
 
 def _show_everything(scene: Scene, installation: Installation) -> None:

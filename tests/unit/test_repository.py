@@ -117,7 +117,7 @@ def test_the_core_asks_no_clock() -> None:
         r"/home/[a-z]",
         r"/Users/[a-z]",
         r"pypi\.org/simple|files\.pythonhosted\.org",
-        r"--(extra-)?index-url|--find-links",
+        r"--(extra-)?index[-]url|--find[-]links",
     ],
     ids=["this checkout", "home", "users", "registry", "registry option"],
 )

@@ -1,7 +1,10 @@
 """Audit events: who did what to which key, when, from where, why, with what result."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+from kms.card.keys import KcvMethod
 
 
 @dataclass(frozen=True)
@@ -16,3 +19,8 @@ class AuditEvent:
     result: str
     kcv: str = ""
     detail: str = ""
+
+
+def build_kcv_text(method: KcvMethod, kcvs: Sequence[bytes]) -> str:
+    """Write check values as audit records name them: `<method>:<hex>[,<hex>...]`; empty where there are none."""
+    return f"{method}:{','.join(kcv.hex().upper() for kcv in kcvs)}" if kcvs else ""

@@ -16,7 +16,7 @@ from kms.domain.visits import Terminal
 from kms.errors import Code, KmsError
 from kms.service.domain_requests import DomainRequests, holds_trusted_keys
 from kms.service.ports import Clock, Identifiers, Store, Transaction
-from kms.service.visits import VisitService, until_claimed
+from kms.service.visits import VisitService, check_served, until_claimed
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,7 @@ def get_served_card(tx: Transaction, identity: bytes) -> Card:
     card = tx.cards.find_by_identity(identity)
     if card is None or card.state is CardState.RETIRED:
         raise KmsError(Code.CARD_UNKNOWN, "no card with this identity is enrolled: import it first")
-    if card.state is CardState.QUARANTINED:
-        raise KmsError(Code.CARD_QUARANTINED, f"the card is set aside: {card.quarantine_reason}; officers decide")
+    check_served(card)
     return card
 
 

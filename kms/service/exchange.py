@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass, replace
 
 from kms.card.keys import KcvMethod, KeyType
-from kms.domain.audit import AuditEvent
+from kms.domain.audit import AuditEvent, build_kcv_text
 from kms.domain.key_exchange import (
     Answer,
     Offer,
@@ -234,7 +234,7 @@ class ExchangeService:
             action=action,
             subject=f"peer {peer}",
             result="done",
-            kcv=f"{key.kcv_method}:{key.kcv.hex().upper()}" if key is not None else "",
+            kcv=build_kcv_text(key.kcv_method, [key.kcv]) if key is not None else "",
             detail=f"KEK generation {key.generation}, {detail}" if key is not None else detail,
         )
         transaction.audit.append(event)

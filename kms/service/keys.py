@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kms.card.keys import KcvMethod, KeyType, MasterRef
-from kms.domain.audit import AuditEvent
+from kms.domain.audit import AuditEvent, build_kcv_text
 from kms.domain.keys import KeyState, MasterKey, MasterKind
 from kms.domain.known_keys import check_not_test_key
 from kms.errors import Code, KmsError
@@ -184,7 +184,7 @@ class KeyService:
             action=action,
             subject=f"master-key {key.id}",
             result="done",
-            kcv=f"{key.kcv_method}:{key.kcv.hex().upper()}" if key.kcv else "",
+            kcv=build_kcv_text(key.kcv_method, [key.kcv]) if key.kcv else "",
             detail=f"{key.name} generation {key.generation} ({key.kind}, {key.key_type}) {detail}".strip(),
         )
 

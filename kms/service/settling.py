@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from kms.card.keys import DerivationPurpose
 from kms.card.programs.base import Evidence, Installs
-from kms.domain.audit import AuditEvent
+from kms.domain.audit import AuditEvent, build_kcv_text
 from kms.domain.cards import ApplicationState, DomainState, SecurityDomain
 from kms.domain.keys import Delivery, KeySet, KeyState
 from kms.domain.transfers import HandOver, Transfer, TransferSide, TransferState
@@ -219,7 +219,7 @@ class Settling:
     def _log_set(self, action: str, key_set: KeySet, result: str, *, detail: str = "") -> None:
         domain = self.record.domains[key_set.security_domain_id]
         subject = f"key set {key_set.id}"
-        kcv = f"{key_set.kcv_method}:{','.join(k.hex().upper() for k in key_set.kcvs)}" if key_set.kcvs else ""
+        kcv = build_kcv_text(key_set.kcv_method, key_set.kcvs)
         what = (
             f"{domain.kind} {domain.aid.hex().upper()}, key version {key_set.kvn:02X}, generation {key_set.generation}"
         )

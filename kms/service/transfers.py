@@ -16,7 +16,7 @@ from datetime import timedelta
 from kms.card.hand_over_keys import wrap_initial_keys
 from kms.card.keys import DerivationPurpose, KeyType
 from kms.config import PeerConfig
-from kms.domain.audit import AuditEvent
+from kms.domain.audit import AuditEvent, build_kcv_text
 from kms.domain.cards import Card, DomainKind, DomainState, SecurityDomain
 from kms.domain.hand_over import build_payload
 from kms.domain.keys import Delivery, KeySet, KeyState, MasterKind, PlatformKeyPurpose
@@ -319,7 +319,7 @@ class TransferService:
         kcv = ""
         if key_set is not None:
             where += f", key version {key_set.kvn:02X}"
-            kcv = f"{key_set.kcv_method}:{','.join(item.hex().upper() for item in key_set.kcvs)}"
+            kcv = build_kcv_text(key_set.kcv_method, key_set.kcvs)
         subject = f"transfer {transfer.id}"
         actor = f"peer {transfer.peer}"
         tx.audit.append(

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kms.domain.audit import AuditEvent
+from kms.domain.audit import AuditEvent, build_kcv_text
 from kms.domain.cards import Card, CardState, DomainKind, DomainState, SecurityDomain
 from kms.domain.keys import Delivery, KeyState
 from kms.domain.transfers import (
@@ -141,7 +141,7 @@ class UpdateService:
             if may_be_on_card(item) and item.state is not KeyState.COMPROMISED:
                 transaction.key_sets.save(replace(item, state=KeyState.COMPROMISED))
                 what = f"SSD {domain.aid.hex().upper()}, key version {item.kvn:02X}, generation {item.generation}"
-                kcv = f"{item.kcv_method}:{','.join(kcv.hex().upper() for kcv in item.kcvs)}"
+                kcv = build_kcv_text(item.kcv_method, item.kcvs)
                 event = AuditEvent(
                     self._identifiers.new(),
                     self._clock.now(),

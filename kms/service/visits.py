@@ -96,7 +96,7 @@ class VisitService:
                 visit = tx.visits.get(found.id)
                 if visit.state is not VisitState.OPEN or card.identity not in identities:
                     raise KmsError(Code.SESSION_UNKNOWN, "this session is not open for that card: begin a new one")
-                self._check_served(card)
+                check_served(card)
                 # Claimed like any step, so that a Report that is served at the same time is not undone.
                 tx.cards.claim(card)
                 tx.visits.save(replace(visit, requests=visit.requests + 1))
@@ -105,7 +105,7 @@ class VisitService:
             chosen = next((known[identity] for identity in identities if identity in known), None)
             if chosen is None:
                 raise KmsError(Code.CARD_UNKNOWN, "no card with this identity is enrolled: import it first")
-            self._check_served(chosen)
+            check_served(chosen)
             self.open_visit(tx, terminal, chosen, session_id, requests=1)
             return chosen.identity
 
@@ -252,12 +252,13 @@ class VisitService:
         if visit.terminal_id != terminal.id:
             raise KmsError(Code.SESSION_UNKNOWN, "this session is not known: begin with a handshake")
 
-    @staticmethod
-    def _check_served(card: Card) -> None:
-        if card.state is CardState.QUARANTINED:
-            raise KmsError(Code.CARD_QUARANTINED, f"the card is set aside: {card.quarantine_reason}; officers decide")
-        if card.state is CardState.RETIRED:
-            raise KmsError(Code.CARD_UNKNOWN, "the card is retired")
+
+def check_served(card: Card) -> None:
+    """Check that a card is served. Raises `card.quarantined`, `card.unknown` for a retired one."""
+    if card.state is CardState.QUARANTINED:
+        raise KmsError(Code.CARD_QUARANTINED, f"the card is set aside: {card.quarantine_reason}; officers decide")
+    if card.state is CardState.RETIRED:
+        raise KmsError(Code.CARD_UNKNOWN, "the card is retired")
 
 
 def _answers_last_order(visit: Visit, report: Report) -> bool:

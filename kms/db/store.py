@@ -28,7 +28,7 @@ from kms.db.repositories.transfers import SqlTransferRepository
 from kms.db.repositories.visits import SqlVisitRepository
 from kms.errors import Code, KmsError
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0010"
 """The migration this code is written for; a test compares it with the newest file in migrations/versions."""
 
 

@@ -14,9 +14,10 @@ from datetime import UTC, datetime, timedelta
 from kms.config import Config, HsmConfig, PeerRole, PlatformMode, read_pin
 from kms.db.store import SqlStore, open_store
 from kms.domain.identifiers import build_uuid7
-from kms.hsm.settings import HsmSettings
+from kms.hsm.settings import P11_KIT_MODULES, HsmSettings
 from kms.hsm.vault import TokenVault, open_vault
 from kms.peer import PeerClient
+from kms.service.alarms import AlarmService
 from kms.service.applications import ApplicationService
 from kms.service.cards import CardService, CardSettings
 from kms.service.domain_requests import DomainRequests
@@ -63,13 +64,14 @@ class Platform:
     applications: ApplicationService
     visits: VisitService
     transfers: TransferService
+    alarms: AlarmService
 
 
 def open_platform(config: Config) -> Platform:
     """Build the platform. Raises `config.invalid` when the PIN cannot be read; connects to nothing yet."""
     clock = SystemClock()
     identifiers = TimeOrderedIdentifiers()
-    store = open_store(config.database.url)
+    store = open_store(config.database.url, config.platform.node)
     vault = open_vault(build_hsm_settings(config))
     relay = Relay({peer.name: PeerClient(peer) for peer in config.peers if peer.role is PeerRole.ISSUER})
     platform_keys = PlatformKeyService(
@@ -118,7 +120,7 @@ def open_platform(config: Config) -> Platform:
             identifiers=identifiers,
             settings=CardSettings(
                 platform=config.platform.name,
-                profiles=frozenset(config.profiles),
+                profiles=config.profiles,
                 take_over_isd=config.cards.take_over_isd,
             ),
         ),
@@ -152,13 +154,15 @@ def open_platform(config: Config) -> Platform:
             platform=config.platform.name,
         ),
         visits=visits,
+        alarms=AlarmService(store=store, clock=clock, identifiers=identifiers),
     )
 
 
 def build_hsm_settings(config: Config) -> HsmSettings:
     """What the HSM adapter has to be told. Raises `config.invalid` when the PIN cannot be read."""
     hsm: HsmConfig = config.hsm
-    environment = {"SOFTHSM2_CONF": os.fspath(hsm.softhsm2_conf)} if hsm.softhsm2_conf is not None else {}
+    places = {"SOFTHSM2_CONF": hsm.softhsm2_conf, P11_KIT_MODULES: hsm.p11_kit_modules}
+    environment = {name: os.fspath(path) for name, path in places.items() if path is not None}
     return HsmSettings(
         module=os.fspath(hsm.module),
         token_label=hsm.token_label,

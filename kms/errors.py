@@ -64,6 +64,7 @@ class Code(StrEnum):
     ENVELOPE_KEYS = "transfer.envelope-keys"
     # keys and HSM
     KEY_STATE = "key.state"
+    KEY_EXPIRED = "key.expired"
     KEY_MISSING = "key.missing"
     KEY_AMBIGUOUS = "key.ambiguous"
     KEY_KCV_MISMATCH = "key.kcv-mismatch"
@@ -76,6 +77,11 @@ class Code(StrEnum):
     HSM_LOGIN = "hsm.login"
     HSM_MECHANISM = "hsm.mechanism"
     HSM_WRAP_REFUSED = "hsm.transient-wrap-refused"
+    # the scheduler
+    LEASE_LOST = "scheduler.lease-lost"
+    SCHEDULER_CLOCK = "scheduler.clock"
+    # audit log
+    AUDIT_BROKEN = "audit.broken"
     # database
     DATABASE_UNAVAILABLE = "database.unavailable"
     DATABASE_SCHEMA = "database.schema"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from kms.cli.alarms import alarms_group
 from kms.cli.audit import audit_group
 from kms.cli.cards import cards_group
 from kms.cli.context import DEFAULT_CONFIG, get_invocation
@@ -40,6 +41,7 @@ def cli(ctx: click.Context, config_file: Path, debug: bool) -> None:
 
 
 for command in (
+    alarms_group,
     audit_group,
     cards_group,
     db_group,

@@ -6,6 +6,8 @@ again. Open the store after fork; neither SQLite's nor PostgreSQL's connections 
 error is over: leave the block (PostgreSQL refuses every later statement in it).
 """
 
+import secrets
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -15,11 +17,13 @@ from sqlalchemy import Connection, Engine, text
 from kms.db.engine import READING, build_engine
 from kms.db.faults import UPGRADE_HINT, translate_faults
 from kms.db.queries import SqlQueries
+from kms.db.repositories.alarms import SqlAlarmRepository
 from kms.db.repositories.applications import SqlApplicationRepository
-from kms.db.repositories.audit import SqlAuditRepository
+from kms.db.repositories.audit import ChainWriter, SqlAuditRepository
 from kms.db.repositories.cards import SqlCardRepository
 from kms.db.repositories.key_sets import SqlKeySetRepository
 from kms.db.repositories.key_updates import SqlKeyUpdateRepository
+from kms.db.repositories.leases import SqlLeaseRepository
 from kms.db.repositories.master_keys import SqlMasterKeyRepository
 from kms.db.repositories.platform_keys import SqlPeerKeyRepository, SqlPlatformKeyRepository
 from kms.db.repositories.security_domains import SqlSecurityDomainRepository
@@ -35,8 +39,9 @@ SCHEMA_REVISION = "0010"
 class SqlTransaction:
     """The repositories of one transaction (`kms.service.ports.Transaction`)."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, writer: ChainWriter | None = None) -> None:
         self._connection = connection
+        self._writer = writer
 
     @cached_property
     def cards(self) -> SqlCardRepository:
@@ -94,21 +99,36 @@ class SqlTransaction:
         return SqlPeerKeyRepository(self._connection)
 
     @cached_property
+    def alarms(self) -> SqlAlarmRepository:
+        """Alarms."""
+        return SqlAlarmRepository(self._connection)
+
+    @cached_property
+    def leases(self) -> SqlLeaseRepository:
+        """Leases and the last runs of jobs."""
+        return SqlLeaseRepository(self._connection)
+
+    @cached_property
     def queries(self) -> SqlQueries:
         """Lists for people, over several tables; no part of the port."""
         return SqlQueries(self._connection)
 
     @cached_property
     def audit(self) -> SqlAuditRepository:
-        """Audit events."""
-        return SqlAuditRepository(self._connection)
+        """The audit log."""
+        return SqlAuditRepository(self._connection, self._writer)
 
 
 class SqlStore:
-    """`kms.service.ports.Store` on SQLite or PostgreSQL. Safe to share between threads; one transaction per thread."""
+    """`kms.service.ports.Store` on SQLite or PostgreSQL. Safe to share between threads; one transaction per thread.
 
-    def __init__(self, engine: Engine) -> None:
+    `node`: names this machine in the chains of the audit log.
+    """
+
+    def __init__(self, engine: Engine, node: str = "local") -> None:
         self._engine = engine
+        self._node = node
+        self._thread = threading.local()
 
     @contextmanager
     def transaction(self) -> Iterator[SqlTransaction]:
@@ -117,8 +137,13 @@ class SqlStore:
         Raises `database.unavailable`, `database.schema`; `input.conflict` where a foreign key leads nowhere at commit;
         `visit.conflict` where another transaction changed the same rows meanwhile.
         """
-        with translate_faults("change"), self._engine.begin() as connection:
-            yield SqlTransaction(connection)
+        writer = self._get_writer()
+        try:
+            with translate_faults("change"), self._engine.begin() as connection:
+                yield SqlTransaction(connection, writer)
+        except BaseException:
+            writer.head = None  # what was appended may or may not be there: the chain's end is read anew
+            raise
 
     @contextmanager
     def reading(self) -> Iterator[SqlTransaction]:
@@ -148,11 +173,18 @@ class SqlStore:
             raise
         return None if row is None else str(row[0])
 
+    def _get_writer(self) -> ChainWriter:
+        """This thread's own chain of the audit log, begun at its first transaction."""
+        writer: ChainWriter | None = getattr(self._thread, "writer", None)
+        if writer is None:
+            writer = self._thread.writer = ChainWriter(f"{self._node}/{secrets.token_hex(8)}")
+        return writer
+
     def dispose(self) -> None:
         """Close all connections."""
         self._engine.dispose()
 
 
-def open_store(url: str) -> SqlStore:
+def open_store(url: str, node: str = "local") -> SqlStore:
     """Make the store for a SQLAlchemy URL; connects when first used. Raises `config.invalid`."""
-    return SqlStore(build_engine(url))
+    return SqlStore(build_engine(url), node)

@@ -5,16 +5,19 @@ Rules: a transaction is short and never spans an HSM call. Repositories take and
 None, `save` writes all columns of an existing row. Leaving the `with` block commits; an exception rolls back.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
 
 from kms.card.keys import KcvMethod, KeyPort, KeyType
+from kms.domain.alarms import Alarm
 from kms.domain.audit import AuditEvent
+from kms.domain.audit_chain import AuditRecord, ChainHead, Checkpoint
 from kms.domain.cards import Application, Card, SecurityDomain
 from kms.domain.keys import KeySet, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
+from kms.domain.leases import JobRun, Lease
 from kms.domain.orders import Report
 from kms.domain.transfers import Envelope, RelayedOrder, Transfer, TransferAnswer, TransferRequest, TransferState
 from kms.domain.updates import KeyUpdate
@@ -132,9 +135,75 @@ class PeerKeyRepository(Repository[PeerKey], Protocol):
 
 class AuditRepository(Protocol):
     def append(self, event: AuditEvent) -> None: ...
+    def append_all(self, events: Sequence[AuditEvent]) -> None:
+        """Append in this order, in one statement for many."""
+        ...
+
     def list(self, *, limit: int = 100, offset: int = 0) -> Sequence[AuditEvent]:
         """Newest first."""
         ...
+
+    def list_heads(self, since: datetime | None = None) -> Sequence[ChainHead]:
+        """The ends of all chains, or of those with a record at or after `since`, by name."""
+        ...
+
+    def read_records(self, chain: str, *, after: int, up_to: int) -> Iterator[AuditRecord]:
+        """The records of a chain with sequences above `after`, up to `up_to`, in order."""
+        ...
+
+    def add_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Raises `input.conflict` when there is one of this number."""
+        ...
+
+    def find_last_checkpoint(self) -> Checkpoint | None:
+        """Raises `audit.broken` when it cannot be read."""
+        ...
+
+    def list_checkpoints(self, *, after: int = 0, limit: int = 100) -> Sequence[Checkpoint]:
+        """With numbers above `after`, the oldest first. Raises `audit.broken`."""
+        ...
+
+
+class AlarmRepository(Repository[Alarm], Protocol):
+    def raise_(self, alarm: Alarm) -> Alarm:
+        """Open the alarm, or count it in the open one of its kind and subject; what is stored now.
+
+        An open one gets text, severity and `last_at` of the new one.
+        """
+        ...
+
+    def clear(self, kind: str, subject: str, at: datetime) -> bool:
+        """Close the open alarm of this kind and subject; whether there was one."""
+        ...
+
+    def list_open(self, *, limit: int = 100, offset: int = 0) -> Sequence[Alarm]:
+        """Oldest first."""
+        ...
+
+    def list_newest(self, *, limit: int = 100, offset: int = 0) -> Sequence[Alarm]: ...
+
+
+class LeaseRepository(Protocol):
+    def now(self) -> datetime:
+        """The database's clock."""
+        ...
+
+    def find(self, name: str) -> Lease | None: ...
+    def add(self, lease: Lease) -> None: ...
+    def replace(self, lease: Lease, fence: int) -> bool:
+        """Write a lease where the stored one still has this fence; whether it had."""
+        ...
+
+    def check(self, name: str, fence: int) -> None:
+        """Raise `scheduler.lease-lost` unless the lease still has this fence, and keep it so until the commit."""
+        ...
+
+    def find_run(self, job: str) -> JobRun | None: ...
+    def list_runs(self) -> Sequence[JobRun]:
+        """The last run of each job, by name."""
+        ...
+
+    def save_run(self, run: JobRun) -> None: ...
 
 
 class Transaction(Protocol):
@@ -162,6 +231,10 @@ class Transaction(Protocol):
     def platform_keys(self) -> PlatformKeyRepository: ...
     @property
     def peer_keys(self) -> PeerKeyRepository: ...
+    @property
+    def alarms(self) -> AlarmRepository: ...
+    @property
+    def leases(self) -> LeaseRepository: ...
     @property
     def audit(self) -> AuditRepository: ...
 

@@ -8,12 +8,15 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
+from kms.domain.alarms import Alarm
 from kms.domain.audit import AuditEvent
+from kms.domain.audit_chain import AuditRecord, ChainHead, Checkpoint, begin_chain, build_record
 from kms.domain.cards import Application, Card, CardState, DomainKind, SecurityDomain
 from kms.domain.keys import KeySet, KeyState, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
+from kms.domain.leases import JobRun, Lease
 from kms.domain.transfers import OPEN_TRANSFERS, Transfer
 from kms.domain.updates import OPEN_STATES, KeyUpdate
 from kms.domain.visits import Terminal, Visit, VisitEvent, VisitState
@@ -308,17 +311,114 @@ class MemoryPeerKeys(MemoryRepository[PeerKey]):
         return self._first(lambda key: key.peer == peer and key.state is KeyState.ACTIVE)
 
 
+class MemoryAlarms(MemoryRepository[Alarm]):
+    noun = "alarm"
+
+    def unique_values(self, item: Alarm) -> tuple[object, ...]:
+        return ((item.kind, item.subject) if item.cleared_at is None else None,)
+
+    def find_open(self, kind: str, subject: str) -> Alarm | None:
+        return self._first(lambda alarm: (alarm.kind, alarm.subject, alarm.cleared_at) == (kind, subject, None))
+
+    def raise_(self, alarm: Alarm) -> Alarm:
+        old = self.find_open(alarm.kind, alarm.subject)
+        if old is None:
+            self.add(alarm)
+            return alarm
+        stored = replace(old, count=old.count + 1, last_at=alarm.last_at, text=alarm.text, severity=alarm.severity)
+        self.save(stored)
+        return stored
+
+    def clear(self, kind: str, subject: str, at: datetime) -> bool:
+        old = self.find_open(kind, subject)
+        if old is not None:
+            self.save(replace(old, cleared_at=at))
+        return old is not None
+
+    def list_open(self, *, limit: int = 100, offset: int = 0) -> Sequence[Alarm]:
+        return self._where(lambda alarm: alarm.cleared_at is None)[offset : offset + limit]
+
+    def list_newest(self, *, limit: int = 100, offset: int = 0) -> Sequence[Alarm]:
+        return self._where(lambda _: True)[::-1][offset : offset + limit]
+
+
+class MemoryLeases:
+    def __init__(self, leases: dict[str, Lease], runs: dict[str, JobRun], clock: Callable[[], datetime]) -> None:
+        self._leases = leases
+        self._runs = runs
+        self._clock = clock
+
+    def now(self) -> datetime:
+        return self._clock()
+
+    def find(self, name: str) -> Lease | None:
+        return self._leases.get(name)
+
+    def add(self, lease: Lease) -> None:
+        if lease.name in self._leases:
+            raise KmsError(Code.CONFLICT, "The lease exists.")
+        self._leases[lease.name] = lease
+
+    def replace(self, lease: Lease, fence: int) -> bool:
+        stored = self._leases.get(lease.name)
+        if stored is None or stored.fence != fence:
+            return False
+        self._leases[lease.name] = lease
+        return True
+
+    def check(self, name: str, fence: int) -> None:
+        stored = self._leases.get(name)
+        if stored is None or stored.fence != fence:
+            raise KmsError(Code.LEASE_LOST, "Another node holds the lease.")
+
+    def find_run(self, job: str) -> JobRun | None:
+        return self._runs.get(job)
+
+    def list_runs(self) -> Sequence[JobRun]:
+        return [self._runs[job] for job in sorted(self._runs)]
+
+    def save_run(self, run: JobRun) -> None:
+        self._runs[run.job] = run
+
+
 class MemoryAudit:
-    def __init__(self, events: list[AuditEvent]) -> None:
-        self._events = events
+    """One chain for all that write, called `memory`."""
+
+    def __init__(self, records: list[AuditRecord], checkpoints: list[Checkpoint]) -> None:
+        self._records = records
+        self._checkpoints = checkpoints
 
     def append(self, event: AuditEvent) -> None:
-        if any(old.id == event.id for old in self._events):
+        if any(old.event.id == event.id for old in self._records):
             raise KmsError(Code.CONFLICT, "The audit event exists.")
-        self._events.append(event)
+        head = self._records[-1].head if self._records else begin_chain("memory")
+        self._records.append(build_record(head, event))
+
+    def append_all(self, events: Sequence[AuditEvent]) -> None:
+        for event in events:
+            self.append(event)
 
     def list(self, *, limit: int = 100, offset: int = 0) -> Sequence[AuditEvent]:
-        return self._events[::-1][offset : offset + limit]
+        newest = sorted(self._records, key=lambda record: (record.event.at, record.sequence), reverse=True)
+        return [record.event for record in newest[offset : offset + limit]]
+
+    def list_heads(self, since: datetime | None = None) -> Sequence[ChainHead]:
+        fresh = [record for record in self._records if since is None or record.event.at >= since]
+        return [max(fresh, key=lambda record: record.sequence).head] if fresh else []
+
+    def read_records(self, chain: str, *, after: int, up_to: int) -> Iterator[AuditRecord]:
+        return (item for item in self._records if item.chain == chain and after < item.sequence <= up_to)
+
+    def add_checkpoint(self, checkpoint: Checkpoint) -> None:
+        if any(old.number == checkpoint.number for old in self._checkpoints):
+            raise KmsError(Code.CONFLICT, "The checkpoint exists.")
+        self._checkpoints.append(checkpoint)
+
+    def find_last_checkpoint(self) -> Checkpoint | None:
+        return self._checkpoints[-1] if self._checkpoints else None
+
+    def list_checkpoints(self, *, after: int = 0, limit: int = 100) -> Sequence[Checkpoint]:
+        return [item for item in self._checkpoints if item.number > after][:limit]
 
 
 @dataclass
@@ -335,14 +435,20 @@ class Tables:
     transfers: dict[str, Transfer] = field(default_factory=dict)
     platform_keys: dict[str, PlatformKey] = field(default_factory=dict)
     peer_keys: dict[str, PeerKey] = field(default_factory=dict)
-    audit_events: list[AuditEvent] = field(default_factory=list)
+    alarms: dict[str, Alarm] = field(default_factory=dict)
+    leases: dict[str, Lease] = field(default_factory=dict)
+    job_runs: dict[str, JobRun] = field(default_factory=dict)
+    audit_records: list[AuditRecord] = field(default_factory=list)
+    checkpoints: list[Checkpoint] = field(default_factory=list)
 
     def copy(self) -> "Tables":
         return Tables(**{name: copy.copy(table) for name, table in vars(self).items()})
 
 
 class MemoryTransaction:
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, clock: Callable[[], datetime]) -> None:
+        self.alarms = MemoryAlarms(tables.alarms)
+        self.leases = MemoryLeases(tables.leases, tables.job_runs, clock)
         self.cards = MemoryCards(tables.cards, tables.security_domains, tables.key_updates)
         self.security_domains = MemorySecurityDomains(tables.security_domains)
         self.key_sets = MemoryKeySets(tables.key_sets, tables.security_domains)
@@ -354,16 +460,20 @@ class MemoryTransaction:
         self.transfers = MemoryTransfers(tables.transfers)
         self.platform_keys = MemoryPlatformKeys(tables.platform_keys)
         self.peer_keys = MemoryPeerKeys(tables.peer_keys)
-        self.audit = MemoryAudit(tables.audit_events)
+        self.audit = MemoryAudit(tables.audit_records, tables.checkpoints)
 
 
 class MemoryStore:
-    """`fail_with`: an error that every transaction and check raises, to play a database that is away."""
+    """`fail_with`: an error that every transaction and check raises, to play a database that is away.
+
+    `clock`: the database's own.
+    """
 
     def __init__(self) -> None:
         self._tables = Tables()
         self._lock = threading.Lock()
         self.fail_with: KmsError | None = None
+        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @contextmanager
     def transaction(self) -> Iterator[MemoryTransaction]:
@@ -373,7 +483,7 @@ class MemoryStore:
             raise RuntimeError("a transaction is open already; transactions are short and do not nest")
         try:
             tables = self._tables.copy()
-            yield MemoryTransaction(tables)
+            yield MemoryTransaction(tables, self.clock)
             self._tables = tables
         finally:
             self._lock.release()

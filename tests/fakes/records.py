@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 
 from kms.card.keys import DerivationPurpose, Diversification, KcvMethod, KeyType
+from kms.domain.alarms import Alarm, AlarmSeverity
 from kms.domain.audit import AuditEvent
 from kms.domain.cards import (
     Application,
@@ -210,3 +211,16 @@ def build_visit_event(number: int = 1, **changes: Any) -> VisitEvent:  # noqa: A
 def build_audit_event(number: int = 1, **changes: Any) -> AuditEvent:  # noqa: ANN401 - any field of the record
     event = AuditEvent(build_id(9000 + number), NOW, "cli:operator", "card.enrol", f"card {number}", "done")
     return replace(event, **changes)
+
+
+def build_alarm(number: int = 1, **changes: Any) -> Alarm:  # noqa: ANN401 - any field of the record
+    alarm = Alarm(
+        id=build_id(9000 + number),
+        kind="card.quarantined",
+        subject="card 0102",
+        text="look at it",
+        severity=AlarmSeverity.WARNING,
+        raised_at=NOW,
+        last_at=NOW,
+    )
+    return replace(alarm, **changes)

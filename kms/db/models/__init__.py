@@ -1,11 +1,14 @@
 """Typed models, a file per noun. Importing this package fills the metadata that migrations are compared with."""
 
+from kms.db.models.alarms import AlarmRow
 from kms.db.models.applications import ApplicationRow
-from kms.db.models.audit_events import AuditEventRow
+from kms.db.models.audit_events import AuditCheckpointRow, AuditEventRow
 from kms.db.models.base import Base
+from kms.db.models.campaigns import CampaignRow
 from kms.db.models.cards import CardRow
 from kms.db.models.key_sets import KeySetRow
 from kms.db.models.key_updates import KeyUpdateRow
+from kms.db.models.leases import JobRunRow, LeaseRow
 from kms.db.models.master_keys import MasterKeyRow
 from kms.db.models.platform_keys import PeerKeyRow, PlatformKeyRow
 from kms.db.models.security_domains import SecurityDomainRow
@@ -14,12 +17,17 @@ from kms.db.models.transfers import TransferRow
 from kms.db.models.visits import VisitEventRow, VisitRow
 
 __all__ = [
+    "AlarmRow",
     "ApplicationRow",
+    "AuditCheckpointRow",
     "AuditEventRow",
     "Base",
+    "CampaignRow",
     "CardRow",
+    "JobRunRow",
     "KeySetRow",
     "KeyUpdateRow",
+    "LeaseRow",
     "MasterKeyRow",
     "PeerKeyRow",
     "PlatformKeyRow",

@@ -4,13 +4,18 @@ Rules: a time is stored in UTC and read with its time zone, on every dialect; a 
 stored as their text, with a CHECK, so that a row is readable and a typing error in SQL is refused.
 """
 
+import json
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import DateTime, Enum, LargeBinary
+from sqlalchemy import DateTime, Enum, LargeBinary, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
+
+from kms.card.keys import KeyType
+from kms.domain.campaigns import CampaignFilter
+from kms.domain.cards import DomainKind
 
 KCV_LENGTH = 3
 
@@ -57,6 +62,45 @@ class CheckValues(TypeDecorator[tuple[bytes, ...]]):
         if value is None:
             return None
         return tuple(bytes(value[at : at + KCV_LENGTH]) for at in range(0, len(value), KCV_LENGTH))
+
+
+class FilterText(TypeDecorator[CampaignFilter]):
+    """A campaign's filter as JSON: bytes as hex, times as ISO 8601, conditions that are not given left out."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: CampaignFilter | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Dump."""
+        if value is None:
+            return None
+        given = {name: item for name, item in vars(value).items() if item not in (None, ())}
+        return json.dumps(given, default=_to_text, sort_keys=True)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> CampaignFilter | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Load."""
+        if value is None:
+            return None
+        given = json.loads(value)
+        for name in ("first_identity", "last_identity", "aid_prefix"):
+            if name in given:
+                given[name] = bytes.fromhex(given[name])
+        given["identities"] = tuple(bytes.fromhex(item) for item in given.get("identities", ()))
+        if "expired_by" in given:
+            given["expired_by"] = datetime.fromisoformat(given["expired_by"])
+        if "kind" in given:
+            given["kind"] = DomainKind(given["kind"])
+        if "key_type" in given:
+            given["key_type"] = KeyType(given["key_type"])
+        return CampaignFilter(**given)
+
+
+def _to_text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"a filter holds no {type(value).__name__}")
 
 
 def enum_type(enum: type[StrEnum], name: str) -> Enum:

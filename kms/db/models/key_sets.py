@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, UniqueConstraint
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kms.card.keys import DerivationPurpose, KcvMethod, KeyType
@@ -16,6 +16,8 @@ class KeySetRow(Base):
 
     __tablename__ = "key_sets"
     __table_args__ = (
+        # All that is below a master, in the order in which campaigns and compromises go through it.
+        Index("ix_key_sets_master_id_security_domain_id", "master_id", "security_domain_id"),
         # A generation is never used twice for one card, AID and purpose: the same generation is the same keys.
         UniqueConstraint("security_domain_id", "purpose", "generation"),
         # Key version numbers: 01-7F, or FF for a factory set (GP Card Specification 2.3.1 section 11.8.2.1).
@@ -28,7 +30,7 @@ class KeySetRow(Base):
     kvn: Mapped[int]
     key_type: Mapped[KeyType] = mapped_column(enum_type(KeyType, "key_type"))
     purpose: Mapped[DerivationPurpose | None] = mapped_column(enum_type(DerivationPurpose, "purpose"))
-    master_id: Mapped[Id] = mapped_column(refer_to("master_keys.id"), index=True)
+    master_id: Mapped[Id] = mapped_column(refer_to("master_keys.id"))
     generation: Mapped[int]
     delivery: Mapped[Delivery] = mapped_column(enum_type(Delivery, "delivery"))
     state: Mapped[KeyState] = mapped_column(enum_type(KeyState, "state"))

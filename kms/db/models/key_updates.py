@@ -2,9 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import CheckConstraint, Index, false
 from sqlalchemy.orm import Mapped, mapped_column
 
+from kms.card.keys import KeyType
 from kms.db.models.base import Base, Id, Name, Note, PrimaryId, refer_to
 from kms.db.types import enum_type
 from kms.domain.updates import UpdateReason, UpdateState
@@ -20,6 +21,8 @@ class KeyUpdateRow(Base):
         Index("ix_key_updates_security_domain_id_state", "security_domain_id", "state"),
         # All that is pending, and what is overdue.
         Index("ix_key_updates_state_due_at", "state", "due_at"),
+        # What became of a campaign's updates.
+        Index("ix_key_updates_campaign_id_state", "campaign_id", "state"),
     )
 
     id: Mapped[PrimaryId]
@@ -34,3 +37,8 @@ class KeyUpdateRow(Base):
     application_id: Mapped[Id | None] = mapped_column(refer_to("applications.id"))
     finished_at: Mapped[datetime | None]
     failure: Mapped[Note]
+    deadline: Mapped[datetime | None]
+    campaign_id: Mapped[Id | None] = mapped_column(refer_to("campaigns.id"))
+    key_type: Mapped[KeyType | None] = mapped_column(enum_type(KeyType, "key_type"))
+    past_end: Mapped[bool] = mapped_column(server_default=false())
+    past_end_reason: Mapped[Note] = mapped_column(server_default="")

@@ -16,6 +16,8 @@ from sqlalchemy.types import TypeDecorator
 from kms.card.keys import KeyType
 from kms.domain.campaigns import CampaignFilter
 from kms.domain.cards import DomainKind
+from kms.domain.policies import Policy
+from kms.domain.policy_text import build_policy_text, parse_policy_text
 
 KCV_LENGTH = 3
 
@@ -101,6 +103,21 @@ def _to_text(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     raise TypeError(f"a filter holds no {type(value).__name__}")
+
+
+class PolicyText(TypeDecorator[Policy]):
+    """A policy as text (`kms.domain.policy_text`)."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Policy | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Write."""
+        return None if value is None else build_policy_text(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Policy | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Read."""
+        return None if value is None else parse_policy_text(value)
 
 
 def enum_type(enum: type[StrEnum], name: str) -> Enum:

@@ -4,7 +4,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from kms.card.keys import Diversification
+from kms.card.keys import Diversification, KeyType
+from kms.errors import Code, KmsError
+
+SCP02, SCP03 = 2, 3
+SUPPORTED_OPTIONS = {
+    SCP02: (0x15, 0x35, 0x55, 0x75),  # explicit initiation, three keys, ICV encryption (GP 2.3.1 Table E-1)
+    # Amendment D section 5.1, with S16 in bit 1: response protection 20 or 60, pseudo-random challenge 10.
+    SCP03: tuple(s16 | challenge | r for s16 in (0x00, 0x01) for r in (0x00, 0x20, 0x60) for challenge in (0x00, 0x10)),
+}
+"""The "i" parameters that this server speaks, by protocol."""
 
 
 class CardState(StrEnum):
@@ -19,16 +28,19 @@ class CardState(StrEnum):
 class Card:
     """An enrolled card. `identity`: IIN | CIN, or the CPLC fields of its profile, fixed for ever. `kdd`: 10 bytes.
 
-    `scp`: 2 or 3; `scp_i`: the "i" parameter. `profile`: name of a card profile in config/card_profiles.
-    `version`: counted up by every step of a visit (see `CardRepository.claim`). `trusted_since`: when an officer last
-    released it; what counted against it before counts no more.
+    `scp02_i`, `scp03_i`: the "i" parameter of each secure channel protocol the card speaks, None of one that it does
+    not; both None: not known yet, the next visit recognizes the card. `scp02_claimed`, `scp03_claimed`: that "i" is what
+    the card said of itself, which anybody can forge, and no channel was opened by it yet. `profile`: name of a card
+    profile in config/card_profiles. `version`: counted up by every step of a visit (see `CardRepository.claim`).
+    `trusted_since`: when an officer last released it; what counted against it before counts no more. `batch`: what its
+    manufacturer's batch was called when it was enrolled, for policies and campaigns; empty for none.
     """
 
     id: str
     identity: bytes
     kdd: bytes
-    scp: int
-    scp_i: int
+    scp02_i: int | None
+    scp03_i: int | None
     profile: str
     diversification: Diversification
     state: CardState
@@ -36,6 +48,46 @@ class Card:
     quarantine_reason: str = ""
     version: int = 0
     trusted_since: datetime | None = None
+    scp02_claimed: bool = False
+    scp03_claimed: bool = False
+    batch: str = ""
+
+    def find_i(self, scp: int) -> int | None:
+        """Find the "i" of a protocol (2, 3); None where the card does not speak it or nobody knows."""
+        return {SCP02: self.scp02_i, SCP03: self.scp03_i}[scp]
+
+    def get_i(self, scp: int) -> int:
+        """Get the "i" of a protocol (2, 3). Raises `key.state` for one that the card is not known to speak."""
+        found = self.find_i(scp)
+        if found is None:
+            raise KmsError(Code.KEY_STATE, f"the card is not known to speak SCP{scp:02d}, which keys of this type need")
+        return found
+
+    def is_fixed(self, scp: int) -> bool:
+        """Whether the protocol's "i" came with the card's file or a channel was opened by it."""
+        claimed = {SCP02: self.scp02_claimed, SCP03: self.scp03_claimed}[scp]
+        return self.find_i(scp) is not None and not claimed
+
+    @property
+    def is_recognized(self) -> bool:
+        """Whether any protocol of the card is fixed."""
+        return self.is_fixed(SCP02) or self.is_fixed(SCP03)
+
+
+def get_scp(key_type: KeyType) -> int:
+    """Get the protocol that keys of a type open: triple DES SCP02, AES SCP03 (GP 2.3.1 appendix E, Amendment D)."""
+    return SCP03 if key_type.is_aes else SCP02
+
+
+def choose_key_type(card: Card, wanted: KeyType) -> KeyType:
+    """Choose the type of new keys: as wanted, or DES2 where AES is wanted and the card speaks SCP02 alone.
+
+    Raises `key.state` for triple DES on a card without SCP02, and for a card whose protocols are not known yet.
+    """
+    if wanted.is_aes and card.scp03_i is None:
+        wanted = KeyType.DES2
+    card.get_i(get_scp(wanted))
+    return wanted
 
 
 class DomainKind(StrEnum):
@@ -60,7 +112,8 @@ class SecurityDomain:
     """A security domain on a card. `privileges`: 1 or 3 bytes (GP 2.3.1 section 11.1.2); empty for the ISD.
 
     `last_generation`: highest derivation generation ever used for this card and AID (-1: none yet).
-    `managed_by`: platform name.
+    `managed_by`: platform name. `key_type`: of the keys it is first given by us, where the card speaks the protocol for
+    it (`choose_key_type`); None: as the keys under which they go in.
     """
 
     id: str
@@ -73,6 +126,7 @@ class SecurityDomain:
     privileges: bytes
     last_generation: int
     created_at: datetime
+    key_type: KeyType | None = None
 
 
 class ApplicationState(StrEnum):

@@ -43,6 +43,7 @@ class PlatformKeyPurpose(StrEnum):
     """What one of this platform's own key pairs is for; it does nothing else."""
 
     SIGNING = "signing"  # EC P-256: signs hand-overs and key exchange files
+    AUDIT = "audit"  # EC P-256: signs checkpoints of the audit log
     TRANSPORT = "transport"  # RSA 3072: a peer wraps a KEK to it, and its private part unwraps it, never decrypts
 
 
@@ -73,6 +74,8 @@ class KeySet:
 
     `kvn`: key version number on the card. `purpose` None: the vendor's own keys (diversified from `master_id`).
     `generation`: derivation generation (0 for vendor keys). `kcvs`: ENC, MAC, DEK, 3 bytes each, empty until derived.
+    `policy_id`: the policy version that its dates follow from. `rotate_at`: when an expiry update of it becomes due.
+    `noticed_days`: the shortest notice given of its end, in days before it.
     """
 
     id: str
@@ -90,6 +93,9 @@ class KeySet:
     proved_at: datetime | None = None
     replaced_at: datetime | None = None
     expires_at: datetime | None = None
+    policy_id: str | None = None
+    rotate_at: datetime | None = None
+    noticed_days: int | None = None
 
 
 @dataclass(frozen=True)

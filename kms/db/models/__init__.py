@@ -11,6 +11,7 @@ from kms.db.models.key_updates import KeyUpdateRow
 from kms.db.models.leases import JobRunRow, LeaseRow
 from kms.db.models.master_keys import MasterKeyRow
 from kms.db.models.platform_keys import PeerKeyRow, PlatformKeyRow
+from kms.db.models.policies import PolicyDayRow, PolicyVersionRow
 from kms.db.models.security_domains import SecurityDomainRow
 from kms.db.models.terminals import TerminalRow
 from kms.db.models.transfers import TransferRow
@@ -31,6 +32,8 @@ __all__ = [
     "MasterKeyRow",
     "PeerKeyRow",
     "PlatformKeyRow",
+    "PolicyDayRow",
+    "PolicyVersionRow",
     "SecurityDomainRow",
     "TerminalRow",
     "TransferRow",

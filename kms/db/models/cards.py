@@ -18,15 +18,16 @@ class CardRow(Base):
     __table_args__ = (
         CheckConstraint("length(identity) BETWEEN 1 AND 32", name="identity_length"),
         CheckConstraint("length(kdd) = 10", name="kdd_length"),
-        CheckConstraint("scp IN (2, 3)", name="scp"),
+        CheckConstraint("scp02_i BETWEEN 0 AND 255", name="scp02_i"),
+        CheckConstraint("scp03_i BETWEEN 0 AND 255", name="scp03_i"),
         CheckConstraint("version >= 0", name="version"),
     )
 
     id: Mapped[PrimaryId]
     identity: Mapped[bytes] = mapped_column(unique=True)
     kdd: Mapped[bytes]
-    scp: Mapped[int]
-    scp_i: Mapped[int]
+    scp02_i: Mapped[int | None]
+    scp03_i: Mapped[int | None]
     profile: Mapped[Name]
     diversification: Mapped[Diversification] = mapped_column(enum_type(Diversification, "diversification"))
     state: Mapped[CardState] = mapped_column(enum_type(CardState, "state"))
@@ -34,3 +35,6 @@ class CardRow(Base):
     quarantine_reason: Mapped[Note]
     version: Mapped[int]
     trusted_since: Mapped[datetime | None]
+    scp02_claimed: Mapped[bool]
+    scp03_claimed: Mapped[bool]
+    batch: Mapped[Name] = mapped_column(server_default="")

@@ -2,13 +2,16 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kms.card.keys import DerivationPurpose, KcvMethod, KeyType
 from kms.db.models.base import Base, Id, PrimaryId, refer_to
 from kms.db.types import CheckValues, enum_type
 from kms.domain.keys import Delivery, KeyState
+
+_IN_FORCE = text("state = 'ACTIVE' AND delivery = 'PROVED'")
+_UNDATED = text("state = 'ACTIVE' AND delivery = 'PROVED' AND purpose IN ('isd', 'ssd') AND rotate_at IS NULL")
 
 
 class KeySetRow(Base):
@@ -23,6 +26,9 @@ class KeySetRow(Base):
         # Key version numbers: 01-7F, or FF for a factory set (GP Card Specification 2.3.1 section 11.8.2.1).
         CheckConstraint("kvn BETWEEN 1 AND 127 OR kvn = 255", name="kvn"),
         CheckConstraint("generation >= 0", name="generation"),
+        # What is due by a policy, in order; and what has no date although it is in force.
+        Index("ix_key_sets_due", "policy_id", "rotate_at", "id", sqlite_where=_IN_FORCE, postgresql_where=_IN_FORCE),
+        Index("ix_key_sets_undated", "id", sqlite_where=_UNDATED, postgresql_where=_UNDATED),
     )
 
     id: Mapped[PrimaryId]
@@ -40,3 +46,6 @@ class KeySetRow(Base):
     proved_at: Mapped[datetime | None]
     replaced_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
+    policy_id: Mapped[Id | None]
+    rotate_at: Mapped[datetime | None]
+    noticed_days: Mapped[int | None]

@@ -2,13 +2,15 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Index, false
+from sqlalchemy import CheckConstraint, Index, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kms.card.keys import KeyType
 from kms.db.models.base import Base, Id, Name, Note, PrimaryId, refer_to
 from kms.db.types import enum_type
 from kms.domain.updates import UpdateReason, UpdateState
+
+_OPEN = text("state IN ('PENDING', 'RUNNING')")
 
 
 class KeyUpdateRow(Base):
@@ -17,6 +19,8 @@ class KeyUpdateRow(Base):
     __tablename__ = "key_updates"
     __table_args__ = (
         CheckConstraint("attempts >= 0", name="attempts"),
+        # A security domain is owed one replacement at a time, whoever asks for it.
+        Index("uq_key_updates_open", "security_domain_id", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
         # What a presented card is owed: by its security domains, open ones only.
         Index("ix_key_updates_security_domain_id_state", "security_domain_id", "state"),
         # All that is pending, and what is overdue.

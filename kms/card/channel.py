@@ -5,25 +5,38 @@ computed from values and the key port: no answer is needed between the commands 
 its key scope; `state()` is what outlives it, and `resume_channel` derives the session keys again (DESIGN section 3).
 """
 
+from collections.abc import Mapping
 from typing import Protocol
 
-from kms.card import scp02
+from kms.card import scp02, scp03
 from kms.card.apdu import CommandApdu, ResponseApdu
 from kms.card.channel_state import ChannelParameters, ChannelState, Handshake, SecurityLevel
 from kms.card.keys import KeyHandle, KeyPort, KeySetRef
+from kms.card.secure_messaging import get_most_plain_data
 from kms.errors import Code, KmsError
 
 __all__ = [
+    "MAX_HOST_CHALLENGE",
+    "OPTIONS",
     "ChannelParameters",
     "ChannelState",
     "Handshake",
     "SecureChannel",
     "SecurityLevel",
     "check_card_cryptogram",
+    "check_protocol",
+    "get_host_challenge_length",
+    "get_max_command_data",
     "open_channel",
     "parse_initialize_update",
     "resume_channel",
 ]
+
+OPTIONS: Mapping[int, frozenset[int]] = {2: scp02.OPTIONS, 3: scp03.OPTIONS}
+"""The options "i" that are implemented, by protocol."""
+
+MAX_HOST_CHALLENGE = 16
+"""Fresh bytes that serve for every protocol and option; `get_host_challenge_length` of them are used."""
 
 
 class SecureChannel(Protocol):
@@ -51,7 +64,10 @@ class SecureChannel(Protocol):
         ...
 
     def wrap_key(self, key: KeyHandle) -> bytes:
-        """Encrypt a PAYLOAD key's value under the data encryption key, as PUT KEY and STORE DATA want it."""
+        """Encrypt a PAYLOAD key's value under the data encryption key, as PUT KEY and STORE DATA want it.
+
+        Padded to whole blocks of the data encryption key: 24-byte keys under AES come out as 32 bytes.
+        """
         ...
 
     def state(self) -> ChannelState:
@@ -62,21 +78,41 @@ class SecureChannel(Protocol):
 def parse_initialize_update(data: bytes, host_challenge: bytes, scp: int) -> Handshake:
     """Parse the data of a successful INITIALIZE UPDATE response (without the status word).
 
-    Raises `card.protocol-violation` for a wrong length or protocol marker, `input.invalid` for an unknown protocol.
+    `host_challenge`: as it was sent. Raises `card.protocol-violation` for a wrong length or protocol marker,
+    `input.invalid` for an unknown protocol.
     """
     check_protocol(scp)
-    return scp02.parse_initialize_update(data, host_challenge)
+    if scp == 2:
+        return scp02.parse_initialize_update(data, host_challenge)
+    return scp03.parse_initialize_update(data, host_challenge)
+
+
+def get_host_challenge_length(parameters: ChannelParameters) -> int:
+    """Get how many bytes of host challenge INITIALIZE UPDATE takes: 8, in SCP03's S16 mode 16."""
+    check_protocol(parameters.scp)
+    return scp02.HOST_CHALLENGE_LENGTH if parameters.scp == 2 else scp03.get_mac_length(parameters.i)
+
+
+def get_max_command_data(parameters: ChannelParameters) -> int:
+    """Get the most bytes of plain data that `wrap` takes in one command: 255 less C-MAC and padding."""
+    check_protocol(parameters.scp)
+    if parameters.scp == 2:
+        return get_most_plain_data(parameters.level, scp02.MAC_LENGTH, scp02.BLOCK)
+    return get_most_plain_data(parameters.level, scp03.get_mac_length(parameters.i), scp03.BLOCK)
 
 
 def check_card_cryptogram(keys: KeyPort, ref: KeySetRef, handshake: Handshake, parameters: ChannelParameters) -> None:
     """Check that the card holds the key set: off-line, without spending an authentication attempt.
 
     Raises `card.cryptogram-mismatch` when the card answered under other keys. Where the protocol option makes the card
-    challenge predictable it is checked too: `card.challenge-mismatch` means that ENC agrees and the MAC key or the AID
-    does not.
+    challenge predictable it is checked too: `card.challenge-mismatch` means that the key of the cryptogram agrees, and
+    the one of the challenge (SCP02: MAC, SCP03: ENC), the counter or the AID does not.
     """
     check_protocol(parameters.scp)
-    scp02.check_card_cryptogram(keys, ref, handshake, parameters)
+    if parameters.scp == 2:
+        scp02.check_card_cryptogram(keys, ref, handshake, parameters)
+    else:
+        scp03.check_card_cryptogram(keys, ref, handshake, parameters)
 
 
 def open_channel(keys: KeyPort, ref: KeySetRef, handshake: Handshake, parameters: ChannelParameters) -> SecureChannel:
@@ -85,16 +121,20 @@ def open_channel(keys: KeyPort, ref: KeySetRef, handshake: Handshake, parameters
     Raises `input.invalid` for an option or security level that the protocol does not have.
     """
     check_protocol(parameters.scp)
-    return scp02.open_channel(keys, ref, handshake, parameters)
+    if parameters.scp == 2:
+        return scp02.open_channel(keys, ref, handshake, parameters)
+    return scp03.open_channel(keys, ref, handshake, parameters)
 
 
 def resume_channel(keys: KeyPort, state: ChannelState) -> SecureChannel:
     """Go on with a channel in another key scope; session keys are derived when first needed."""
     check_protocol(state.parameters.scp)
-    return scp02.resume_channel(keys, state)
+    if state.parameters.scp == 2:
+        return scp02.resume_channel(keys, state)
+    return scp03.resume_channel(keys, state)
 
 
 def check_protocol(scp: int) -> None:
     """Refuse a protocol that is not implemented with `input.invalid`."""
-    if scp != 2:
-        raise KmsError(Code.INPUT_INVALID, f"secure channel protocol {scp:02X} is not supported: use SCP02")
+    if scp not in OPTIONS:
+        raise KmsError(Code.INPUT_INVALID, f"secure channel protocol {scp:02X} is not supported: use SCP02 or SCP03")

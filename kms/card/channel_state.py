@@ -64,7 +64,7 @@ class Handshake:
 
 @dataclass(frozen=True)
 class ChannelParameters:
-    """How a channel is run. `scp` and `i`: from the card's profile. `aid`: of the security domain, 5 to 16 bytes."""
+    """How a channel is run. `scp` and `i`: as on the card's record. `aid`: of the security domain, 5 to 16 bytes."""
 
     scp: int
     i: int
@@ -80,7 +80,7 @@ class ChannelState:
     AUTHENTICATE. `r_mac_chaining`: the last R-MAC (SCP02; empty without R-MAC). `commands`: how many were built,
     EXTERNAL AUTHENTICATE included. `unanswered`: only at levels with R-MAC, oldest first, what verifying the answer to
     each command takes: in SCP02 the stripped command (its keys are wrapped already), empty for EXTERNAL AUTHENTICATE;
-    in SCP03 the chaining value and counter of the command.
+    in SCP03 the chaining value that the command's C-MAC left.
     """
 
     handshake: Handshake

@@ -48,8 +48,8 @@ class KeyUse(StrEnum):
 
     DERIVE = "derive"  # parent of further derivations (static ENC and MAC, static DEK of SCP02)
     ENCRYPT = "encrypt"  # encrypts, or is the DES part of a MAC (S-ENC, single-DES ICV key)
-    MAC = "mac"  # AES-CMAC only (SCP03 S-MAC, S-RMAC)
-    WRAP = "wrap"  # wraps key material for PUT KEY and STORE DATA (session DEK)
+    MAC = "mac"  # AES-CMAC only (SCP03 S-MAC, S-RMAC, and static ENC for the card challenge)
+    WRAP = "wrap"  # wraps key material for PUT KEY and STORE DATA (SCP02 session DEK, SCP03 static DEK)
     PAYLOAD = "payload"  # is itself wrapped into a command; encrypts one block for its KCV
 
 
@@ -74,6 +74,7 @@ class Diversification(StrEnum):
     NONE = "none"  # the master key itself is each of the card's three keys (its master handle is used as is)
     VISA2 = "visa2"
     EMV_CPS_1_1 = "emv-cps-1.1"
+    KDF3 = "kdf3"
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,11 @@ class KeyPort(Protocol):
         ...
 
     def wrap(self, wrapping: KeyHandle, key: KeyHandle, mode: CipherMode) -> bytes:
-        """Encrypt a PAYLOAD key's value under a WRAP key: 3DES-ECB (SCP02) or AES-CBC with IV zero (SCP03)."""
+        """Encrypt a PAYLOAD key's value, of any type, under a WRAP key.
+
+        A triple DES WRAP key (SCP02) wraps by ECB: every key is whole blocks of 8 bytes. An AES one (SCP03) wraps by
+        CBC with IV zero: a 24-byte key (DES3, AES192) has 8 arbitrary bytes after it, and 32 come out.
+        """
         ...
 
     def unwrap(self, kek: KeyHandle, wrapped: bytes, key_type: KeyType, use: KeyUse) -> KeyHandle:

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from kms.card.key_sets import derive_static_key
 from kms.card.keys import CipherMode, KeyHandle, KeyPort, KeyRole, KeySetRef, KeyType, KeyUse
+from kms.card.secure_messaging import pad, xor
 from kms.errors import Code, KmsError
 
 BLOCK = 8
@@ -60,11 +61,11 @@ class Scp02Keys:
         The ICV is the previous C-MAC under single DES (i bit 10, GP 2.3.1 section E.3.4): as the first block of a CBC
         chain from zero it is encrypted on the way, without a call of its own.
         """
-        return self._mac(self._c_mac, self._c_mac_des, previous_mac + pad(data), bytes(BLOCK))
+        return self._mac(self._c_mac, self._c_mac_des, previous_mac + pad(data, BLOCK), bytes(BLOCK))
 
     def mac_response(self, data: bytes, icv: bytes) -> bytes:
         """Compute an R-MAC of unpadded data, 8 bytes; its ICV is not encrypted (GP 2.3.1 section E.3.4)."""
-        return self._mac(self._r_mac, self._r_mac_des, pad(data), icv)
+        return self._mac(self._r_mac, self._r_mac_des, pad(data, BLOCK), icv)
 
     def wrap(self, key: KeyHandle) -> bytes:
         """Encrypt key material under the session DEK, ECB (explicit initiation, GP 2.3.1 section E.4.7)."""
@@ -116,13 +117,3 @@ class Scp02Keys:
         # ECB over that block three times makes exactly this key, with no single DES and no key outside the token.
         block = constant + self._counter + bytes(4)
         return self._keys.derive_des(self._static_mac, CipherMode.ECB, block * 3, KeyType.DES3, KeyUse.ENCRYPT)
-
-
-def pad(data: bytes) -> bytes:
-    """Pad with 80 00.. to whole blocks, always by at least one byte (ISO 9797-1 padding method 2)."""
-    return data + b"\x80" + bytes(-(len(data) + 1) % BLOCK)
-
-
-def xor(left: bytes, right: bytes) -> bytes:
-    """Combine two byte strings of the same length bit by bit."""
-    return bytes(a ^ b for a, b in zip(left, right, strict=True))

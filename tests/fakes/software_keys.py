@@ -127,8 +127,8 @@ class SoftwareKeys:
         self._count("wrap")
         payload, by = self._own(key, KeyUse.PAYLOAD), self._own(wrapping, KeyUse.WRAP)
         right_mode = CipherMode.CBC if by.key_type.is_aes else CipherMode.ECB
-        if by.key_type.is_aes is not payload.key_type.is_aes or mode is not right_mode:
-            raise refused("keys are wrapped by 3DES-ECB (triple DES keys) or AES-CBC (AES keys)")
+        if mode is not right_mode:
+            raise refused("keys are wrapped by 3DES-ECB or AES-CBC")
         value = payload.value + bytes(-len(payload.value) % block_size(by.key_type))
         return run(by, mode, value, None, encrypt=True)
 

@@ -6,7 +6,8 @@ import pytest
 
 from kms.card.key_sets import compute_kcv
 from kms.card.keys import KcvMethod, KeyType, KeyUse
-from kms.card.scp02_keys import C_MAC, DEK, ENC, R_MAC, Scp02Keys, pad
+from kms.card.scp02_keys import C_MAC, DEK, ENC, R_MAC, Scp02Keys
+from kms.card.secure_messaging import pad
 from kms.errors import Code, KmsError
 from tests.fakes.software_keys import RecordedKeys
 
@@ -34,7 +35,7 @@ def test_a_key_under_the_session_dek_is_the_published_block(keys: RecordedKeys) 
 
 def test_both_cryptograms_in_one_call_are_those_of_two(keys: RecordedKeys) -> None:
     session = Scp02Keys(keys, keys.ref, 7)
-    card, host = pad(bytes(range(16))), pad(bytes(range(16, 32)))
+    card, host = pad(bytes(range(16)), 8), pad(bytes(range(16, 32)), 8)
     right = session.mac_cryptogram(card)
     assert session.mac_both_cryptograms(card, right, host) == (right, session.mac_cryptogram(host))
     assert session.mac_both_cryptograms(card, bytes(8), host)[0] == right
@@ -45,11 +46,3 @@ def test_a_key_set_of_another_type_is_refused(keys: RecordedKeys, key_type: KeyT
     with pytest.raises(KmsError) as caught:
         Scp02Keys(keys, replace(keys.ref, key_type=key_type), 0)
     assert caught.value.code is Code.INPUT_INVALID
-
-
-@pytest.mark.parametrize("length", range(17))
-def test_padding_always_adds_and_fills_a_block(length: int) -> None:
-    padded = pad(bytes(length))
-    assert padded[: length + 1] == bytes(length) + b"\x80"
-    assert len(padded) % 8 == 0
-    assert 1 <= len(padded) - length <= 8

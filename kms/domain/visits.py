@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from kms.domain.terminal_limits import NO_LIMITS, TerminalLimits
+
 
 class VisitState(StrEnum):
     """OPEN until a Stop is ordered; EXPIRED after its deadline.
@@ -73,7 +75,8 @@ class TerminalState(StrEnum):
 class Terminal:
     """An enrolled terminal. `fingerprint`: SHA-256 of its client certificate (DER), 32 bytes.
 
-    `trusted_since`: when an officer last resumed it; what counted against it before counts no more.
+    `trusted_since`: when an officer last resumed it; what counted against it before counts no more. `limits`: the
+    cards and security domains that it may serve.
     """
 
     id: str
@@ -83,3 +86,4 @@ class Terminal:
     enrolled_at: datetime
     reason: str = ""
     trusted_since: datetime | None = None
+    limits: TerminalLimits = NO_LIMITS

@@ -6,7 +6,8 @@ from sqlalchemy import CheckConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kms.db.models.base import Base, Name, Note, PrimaryId
-from kms.db.types import enum_type
+from kms.db.types import LimitsText, enum_type
+from kms.domain.terminal_limits import TerminalLimits
 from kms.domain.visits import TerminalState
 
 
@@ -23,3 +24,4 @@ class TerminalRow(Base):
     enrolled_at: Mapped[datetime]
     reason: Mapped[Note]
     trusted_since: Mapped[datetime | None]
+    limits: Mapped[TerminalLimits] = mapped_column(LimitsText())

@@ -6,11 +6,14 @@ state across restarts and `vpcd` puts the card into a virtual PC/SC reader; no o
 """
 
 from terminal.virtual_card.card import VirtualCard
-from terminal.virtual_card.model import CardState, KeySet, SecurityDomain, StaticKey
-from terminal.virtual_card.personality import Personality, build_factory_state
+from terminal.virtual_card.model import KEY_TYPE_AES, KEY_TYPE_DES, CardState, KeySet, SecurityDomain, StaticKey
+from terminal.virtual_card.personality import AesKeyForm, Personality, build_factory_state
 from terminal.virtual_card.vpcd import VpcdConnection, VpcdError
 
 __all__ = [
+    "KEY_TYPE_AES",
+    "KEY_TYPE_DES",
+    "AesKeyForm",
     "CardState",
     "KeySet",
     "Personality",

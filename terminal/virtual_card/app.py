@@ -9,7 +9,7 @@ import click
 
 from terminal.virtual_card.card import VirtualCard
 from terminal.virtual_card.diversification import Diversification, derive_card_keys
-from terminal.virtual_card.model import CardState
+from terminal.virtual_card.model import KEY_TYPE_AES, KEY_TYPE_DES, CardState
 from terminal.virtual_card.personality import (
     DEFAULT_CIN,
     DEFAULT_CPLC,
@@ -17,9 +17,12 @@ from terminal.virtual_card.personality import (
     DEFAULT_ISD_AID,
     DEFAULT_KDD,
     DEFAULT_KVN,
-    DEFAULT_SCP_I,
+    DEFAULT_SCP02_I,
+    DEFAULT_SCP03_I,
     PUBLIC_TEST_KEY,
-    SUPPORTED_SCP_I,
+    SUPPORTED_SCP02_I,
+    SUPPORTED_SCP03_I,
+    AesKeyForm,
     Personality,
     build_factory_state,
 )
@@ -29,7 +32,8 @@ from terminal.virtual_card.transmission import TransmissionProtocol
 from terminal.virtual_card.vpcd import DEFAULT_HOST, DEFAULT_PORT, VpcdConnection, VpcdError
 
 RETRY_SECONDS = 1.0
-KEY_LENGTH = 16
+KEY_LENGTHS = {KEY_TYPE_DES: (16,), KEY_TYPE_AES: (16, 24, 32)}
+KEY_TYPES = {"des": KEY_TYPE_DES, "aes": KEY_TYPE_AES}
 
 
 class HexBytes(click.ParamType[bytes]):
@@ -71,40 +75,52 @@ def _parse_kvn(ctx: click.Context, param: click.Parameter, value: bytes) -> int:
     return kvn
 
 
-def read_keys(path: Path) -> list[bytes]:
-    """Read 16-byte keys from a file, one in hexadecimal digits on each line; raise ClickException with exit code 2."""
+def read_keys(path: Path, lengths: tuple[int, ...]) -> list[bytes]:
+    """Read keys of one of the lengths from a file, one in hexadecimal digits on each line.
+
+    Raise ClickException with exit code 2.
+    """
     try:
         lines = path.read_text(encoding="ascii").split()
         keys = [bytes.fromhex(line) for line in lines]
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it holds something else than hexadecimal digits"
         raise click.BadParameter(f"cannot read keys from {path}: {reason}") from error
-    if not keys or any(len(key) != KEY_LENGTH for key in keys):
-        raise click.BadParameter(f"{path} must hold keys of 16 bytes, one on each line")
+    if not keys or len(keys[0]) not in lengths or any(len(key) != len(keys[0]) for key in keys):
+        sizes = " or ".join(str(length) for length in lengths)
+        raise click.BadParameter(f"{path} must hold keys of {sizes} bytes, one on each line")
     return keys
 
 
 def _load_keys(
-    keys_file: Path | None, master_file: Path | None, diversification: str | None, kdd: bytes
+    keys_file: Path | None, master_file: Path | None, diversification: str | None, kdd: bytes, key_type: int
 ) -> tuple[bytes, bytes, bytes]:
     """Return the factory keys ENC, MAC, DEK from whichever source was named, else the public test key three times."""
     if keys_file and master_file:
         raise click.UsageError("give --keys-file or --master-file, not both")
     if diversification and not master_file:
         raise click.UsageError("--diversification needs the master key: give --master-file")
+    lengths = KEY_LENGTHS[key_type]
+    scheme = Diversification(diversification or Diversification.NONE)
+    if not scheme.makes(key_type):
+        raise click.UsageError(f"--diversification {scheme} does not make keys of this type")
     if master_file:
-        masters = read_keys(master_file)
+        masters = read_keys(master_file, lengths)
         if len(masters) != 1:
             raise click.BadParameter(f"{master_file} must hold one key")
-        return derive_card_keys(masters[0], kdd, Diversification(diversification or Diversification.NONE))
+        return derive_card_keys(masters[0], kdd, scheme)
     if not keys_file:
         return PUBLIC_TEST_KEY, PUBLIC_TEST_KEY, PUBLIC_TEST_KEY
-    keys = read_keys(keys_file)
+    keys = read_keys(keys_file, lengths)
     if len(keys) == 1:
         keys *= 3
     if len(keys) != 3:
         raise click.BadParameter(f"{keys_file} must hold one key, or three in the order ENC, MAC, DEK")
     return keys[0], keys[1], keys[2]
+
+
+def _choose_i(given: str | None, default: int | None) -> int | None:
+    return default if given is None else int(given, 16)
 
 
 @click.command("virtual-card")
@@ -125,12 +141,21 @@ def _load_keys(
     help="Version of the ISD keys; FF for a factory set.",
 )
 @click.option(
-    "--i",
-    "scp_i",
-    type=click.Choice([f"{item:02X}" for item in SUPPORTED_SCP_I]),
-    default=f"{DEFAULT_SCP_I:02X}",
+    "--key-type",
+    type=click.Choice(list(KEY_TYPES)),
+    default="des",
     show_default=True,
-    help="SCP02 parameter i.",
+    help="Of the ISD keys: DES opens SCP02, AES opens SCP03.",
+)
+@click.option(
+    "--scp02-i",
+    type=click.Choice([f"{item:02X}" for item in SUPPORTED_SCP02_I]),
+    help=f"SCP02 with this parameter i. Default: {DEFAULT_SCP02_I:02X} with DES keys, else no SCP02.",
+)
+@click.option(
+    "--scp03-i",
+    type=click.Choice([f"{item:02X}" for item in SUPPORTED_SCP03_I]),
+    help=f"SCP03 with this parameter i; odd is S16. Default: {DEFAULT_SCP03_I:02X} with AES keys, else no SCP03.",
 )
 @click.option(
     "--kdd",
@@ -178,6 +203,13 @@ def _load_keys(
     show_default=True,
     help="Failures in a row that block a domain's keys; 0: never.",
 )
+@click.option(
+    "--aes-key-form",
+    type=click.Choice([str(item) for item in AesKeyForm]),
+    default=str(AesKeyForm.EITHER),
+    show_default=True,
+    help="Coding of AES keys that PUT KEY takes: behind their length (long), bare (short).",
+)
 @click.option("--once", is_flag=True, help="End when the card leaves the reader; without, it is put in again.")
 def virtual_card(
     *,
@@ -186,7 +218,9 @@ def virtual_card(
     master_file: Path | None,
     diversification: str | None,
     kvn: int,
-    scp_i: str,
+    key_type: str,
+    scp02_i: str | None,
+    scp03_i: str | None,
     kdd: bytes,
     iin: bytes,
     cin: bytes,
@@ -201,6 +235,7 @@ def virtual_card(
     keep_factory_set: bool,
     max_key_sets: int,
     max_failed_authentications: int,
+    aes_key_form: str,
     once: bool,
 ) -> None:
     """Put a GlobalPlatform card made of software into a virtual PC/SC reader, until Ctrl-C.
@@ -209,10 +244,19 @@ def virtual_card(
     """
     if tear_at and tear_during:
         raise click.UsageError("give --tear-at or --tear-during, not both")
-    keys = _load_keys(keys_file, master_file, diversification, kdd)
+    keys = _load_keys(keys_file, master_file, diversification, kdd, KEY_TYPES[key_type])
     try:
         state = build_factory_state(
-            keys, isd_aid=isd_aid, kvn=kvn, scp_i=int(scp_i, 16), kdd=kdd, iin=iin, cin=cin, cplc=cplc
+            keys,
+            isd_aid=isd_aid,
+            kvn=kvn,
+            key_type=KEY_TYPES[key_type],
+            scp02_i=_choose_i(scp02_i, DEFAULT_SCP02_I if key_type == "des" else None),
+            scp03_i=_choose_i(scp03_i, DEFAULT_SCP03_I if key_type == "aes" else None),
+            kdd=kdd,
+            iin=iin,
+            cin=cin,
+            cplc=cplc,
         )
         if state_path:
             kept = find_state(state_path)
@@ -228,6 +272,7 @@ def virtual_card(
             keep_factory_set=keep_factory_set,
             max_key_sets=max_key_sets,
             max_failed_authentications=max_failed_authentications,
+            aes_key_form=AesKeyForm(aes_key_form),
         ),
         protocol=TransmissionProtocol(protocol),
         on_commit=(lambda changed: save_state(state_path, changed)) if state_path else None,
@@ -242,9 +287,10 @@ def virtual_card(
 def describe(state: CardState, host: str, port: int) -> str:
     """Return the line that tells that the card is in the reader: what it is, and no key."""
     versions = " ".join(f"{key_set.kvn:02X}" for key_set in state.isd.key_sets) or "none"
+    spoken = (("SCP02", state.scp02_i), ("SCP03", state.scp03_i))
+    protocols = ", ".join(f"{name} i={scp_i:02X}" for name, scp_i in spoken if scp_i is not None)
     return (
-        f"virtual card in reader {host}:{port}: ISD {state.isd.aid.hex().upper()}, "
-        f"SCP02 i={state.scp_i:02X}, key versions {versions}"
+        f"virtual card in reader {host}:{port}: ISD {state.isd.aid.hex().upper()}, {protocols}, key versions {versions}"
     )
 
 

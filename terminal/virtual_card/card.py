@@ -75,7 +75,7 @@ INS_EXTERNAL_AUTHENTICATE: Final = 0x82
 
 
 class VirtualCard:
-    """A GlobalPlatform card that speaks SCP02.
+    """A GlobalPlatform card that speaks SCP02, SCP03 or both.
 
     `on_commit` is called with each new state; `random_bytes` makes card challenges (a recording can be played by
     handing out its own).
@@ -164,14 +164,14 @@ class VirtualCard:
             raise SecureMessagingError
         # Whether the answer is protected is settled before the command: BEGIN R-MAC acts from the next command on,
         # END R-MAC answers under the protection that it ends.
-        has_r_mac = channel.has_r_mac
+        level = channel.response_level
         try:
             response = self._execute(command)
         except CardError as error:
             response = ResponseApdu(b"", error.sw)
-        if not has_r_mac:
+        if not level:
             return response
-        return ResponseApdu(channel.wrap_response(command, response.data, response.sw), response.sw)
+        return ResponseApdu(channel.wrap_response(command, response.data, response.sw, level), response.sw)
 
     def _execute(self, command: CommandApdu) -> ResponseApdu:
         """Run a plain command; raise CardError when it is refused."""

@@ -1,26 +1,29 @@
-"""The DES and AES primitives that the card needs; keys are 16 bytes unless a docstring says otherwise."""
+"""The DES and AES primitives that the card needs; DES keys are 16 bytes unless a docstring says otherwise."""
 
 import hmac
 from typing import Final
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.cmac import CMAC
 
 from terminal.virtual_card.status import SecureMessagingError
 
 BLOCK: Final = 8
 ZERO_IV: Final = bytes(BLOCK)
+AES_BLOCK: Final = 16
+AES_ZERO_IV: Final = bytes(AES_BLOCK)
 
 
-def pad(data: bytes) -> bytes:
-    """Append 80 and zeros up to a multiple of 8 bytes; always appends (ISO 9797-1 padding method 2)."""
-    return data + b"\x80" + bytes(-(len(data) + 1) % BLOCK)
+def pad(data: bytes, block: int = BLOCK) -> bytes:
+    """Append 80 and zeros up to a multiple of the block; always appends (ISO 9797-1 padding method 2)."""
+    return data + b"\x80" + bytes(-(len(data) + 1) % block)
 
 
-def unpad(data: bytes) -> bytes:
+def unpad(data: bytes, block: int = BLOCK) -> bytes:
     """Remove what `pad` appended; raise SecureMessagingError when it is not there."""
     stripped = data.rstrip(b"\x00")
-    if not stripped.endswith(b"\x80") or len(data) - len(stripped) >= BLOCK:
+    if not stripped.endswith(b"\x80") or len(data) - len(stripped) >= block:
         raise SecureMessagingError
     return stripped[:-1]
 
@@ -81,6 +84,28 @@ def compute_des_kcv(key: bytes) -> bytes:
 
 def compute_aes_kcv(key: bytes) -> bytes:
     """First 3 bytes of sixteen 01 bytes under the key of 16, 24 or 32 bytes (GP231 B.6)."""
-    # A single block: ECB is what the definition of the check value names.
-    encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305
-    return (encryptor.update(b"\x01" * 16) + encryptor.finalize())[:3]
+    return encrypt_aes_block(key, b"\x01" * AES_BLOCK)[:3]
+
+
+def encrypt_aes_block(key: bytes, block: bytes) -> bytes:
+    """One block of 16 bytes under an AES key of 16, 24 or 32 bytes."""
+    return encrypt_aes_cbc(key, block, AES_ZERO_IV)  # of a single block and a zero IV CBC makes what ECB does
+
+
+def encrypt_aes_cbc(key: bytes, data: bytes, iv: bytes) -> bytes:
+    """AES-CBC under a key of 16, 24 or 32 bytes; data in whole blocks of 16."""
+    encryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor()
+    return encryptor.update(data) + encryptor.finalize()
+
+
+def decrypt_aes_cbc(key: bytes, data: bytes, iv: bytes) -> bytes:
+    """AES-CBC under a key of 16, 24 or 32 bytes; data in whole blocks of 16."""
+    decryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor()
+    return decryptor.update(data) + decryptor.finalize()
+
+
+def compute_cmac(key: bytes, data: bytes) -> bytes:
+    """AES-CMAC of 16 bytes under a key of 16, 24 or 32 bytes (NIST SP 800-38B)."""
+    cmac = CMAC(algorithms.AES(key))
+    cmac.update(data)
+    return cmac.finalize()

@@ -46,11 +46,9 @@ def check_kvn(kvn: int) -> None:
 
 
 def put_keys(domain: SecurityDomain, kvn: int, keys: tuple[StaticKey, ...]) -> SecurityDomain:
-    """Return the domain with the keys under this version number, new or in the place of those there."""
+    """Return the domain with the keys of one command under this version number, new or in the place of those there."""
     current = domain.find_key_set(kvn)
-    changed = current or KeySet(kvn, ())
-    for key in keys:
-        changed = changed.with_key(key)
+    changed = (current or KeySet(kvn, ())).with_keys(keys)
     if current is not None:
         return domain.with_key_set(changed)
     return replace(domain, key_sets=(*domain.key_sets, changed))

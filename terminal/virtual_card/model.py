@@ -14,7 +14,8 @@ KEY_TYPE_AES: Final = 0x88
 DES_KEY_TYPES: Final = frozenset({0x80, 0x82, 0x83, 0x84})
 SCP_KIDS: Final = (1, 2, 3)  # ENC, MAC, DEK
 KVN_FACTORY: Final = 0xFF
-MAX_SEQUENCE_COUNTER: Final = 0xFFFF
+MAX_SEQUENCE_COUNTER_SCP02: Final = 0xFFFF
+MAX_SEQUENCE_COUNTER_SCP03: Final = 0xFFFFFF
 
 # Life cycle of a security domain (GP231 Table 11-5); the ISD carries the card's (Table 11-6).
 INSTALLED: Final = 0x03
@@ -41,10 +42,18 @@ class StaticKey:
         """Whether the type byte names DES in any of its codings."""
         return self.key_type in DES_KEY_TYPES
 
+    @property
+    def is_aes(self) -> bool:
+        """Whether the type byte names AES."""
+        return self.key_type == KEY_TYPE_AES
+
 
 @dataclass(frozen=True)
 class KeySet:
-    """The keys of one version number, in order of their identifiers, and the SCP02 sequence counter of the set."""
+    """The keys of one version number, in order of their identifiers, and the sequence counter of the set.
+
+    The counter's next use: SCP02 sends it as it stands and moves it when a session begins; SCP03 moves it first.
+    """
 
     kvn: int
     keys: tuple[StaticKey, ...]
@@ -54,10 +63,20 @@ class KeySet:
         """Return the key with this identifier, if the set has it."""
         return next((key for key in self.keys if key.kid == kid), None)
 
-    def with_key(self, added: StaticKey) -> "KeySet":
-        """Return the set with a key added or replaced; its sequence counter starts again (GP231 E.1.2.3)."""
-        others = tuple(key for key in self.keys if key.kid != added.kid)
-        return KeySet(self.kvn, tuple(sorted((*others, added), key=lambda key: key.kid)))
+    def with_keys(self, added: tuple[StaticKey, ...]) -> "KeySet":
+        """Return the set with the keys of one command added or replaced; its sequence counter starts again.
+
+        A set of AES keys keeps its counter when only a part of it is replaced (GPC 2.3 Amendment D 6.2.2); a set of
+        DES keys begins at 0 whichever key changed (GP231 E.1.2.3).
+        """
+        kids = {key.kid for key in added}
+        others = tuple(key for key in self.keys if key.kid not in kids)
+        keeps_counter = bool(others) and all(key.is_aes for key in (*others, *added))
+        return KeySet(
+            self.kvn,
+            tuple(sorted((*others, *added), key=lambda key: key.kid)),
+            self.sequence_counter if keeps_counter else 0,
+        )
 
     @property
     def scp_keys(self) -> tuple[StaticKey, ...]:
@@ -68,6 +87,17 @@ class KeySet:
     def has_scp_keys(self) -> bool:
         """Whether ENC, MAC and DEK are all there."""
         return len(self.scp_keys) == len(SCP_KIDS)
+
+    @property
+    def is_scp02_set(self) -> bool:
+        """Whether the set opens SCP02: three DES keys of 16 bytes."""
+        return self.has_scp_keys and all(key.is_des and len(key.value) == 16 for key in self.scp_keys)
+
+    @property
+    def is_scp03_set(self) -> bool:
+        """Whether the set opens SCP03: three AES keys of one length."""
+        keys = self.scp_keys
+        return self.has_scp_keys and all(key.is_aes and len(key.value) == len(keys[0].value) for key in keys)
 
 
 @dataclass(frozen=True)
@@ -107,9 +137,13 @@ class SecurityDomain:
 
 @dataclass(frozen=True)
 class CardState:
-    """Everything that survives a loss of power. The first domain is the ISD."""
+    """Everything that survives a loss of power. The first domain is the ISD.
 
-    scp_i: int
+    `scp02_i`, `scp03_i`: the parameter i of each secure channel protocol, None where the card does not speak it.
+    """
+
+    scp02_i: int | None
+    scp03_i: int | None
     kdd: bytes
     iin: bytes
     cin: bytes

@@ -13,7 +13,8 @@ from terminal.virtual_card.key_store import (
     settle_keys,
     take_keys,
 )
-from terminal.virtual_card.model import SecurityDomain, StaticKey
+from terminal.virtual_card.model import KEY_TYPE_AES, SecurityDomain, StaticKey
+from terminal.virtual_card.personality import AesKeyForm
 from terminal.virtual_card.session import CardRuntime, SecureChannel
 from terminal.virtual_card.status import (
     CONDITIONS_NOT_SATISFIED,
@@ -51,11 +52,12 @@ def put_key(runtime: CardRuntime, command: CommandApdu) -> bytes:
         raise CardError(WRONG_DATA)
     if first_kid == 0 or first_kid + len(fields) - 1 > 0x7F:
         raise CardError(WRONG_P1P2)
-    keys = tuple(_decrypt_key(channel, kid, item) for kid, item in enumerate(fields, start=first_kid))
+    form = runtime.personality.aes_key_form
+    keys = tuple(_decrypt_key(channel, kid, item, form) for kid, item in enumerate(fields, start=first_kid))
     old_kvn = command.p1
     domain = runtime.selected
     if old_kvn:
-        domain = _remove_replaced(domain, old_kvn, keys)
+        domain = _remove_replaced(domain, old_kvn, keys, any_length=runtime.personality.replaces_other_lengths)
     present = domain.find_key_set(new_kvn)
     if present is not None and any(present.find_key(key.kid) for key in keys):
         raise CardError(WRONG_DATA)  # a key with this identifier and version is there already
@@ -89,15 +91,19 @@ def parse_key_data_fields(data: bytes) -> tuple[KeyDataField, ...]:
     return tuple(fields)
 
 
-def _decrypt_key(channel: SecureChannel, kid: int, item: KeyDataField) -> StaticKey:
+def _decrypt_key(channel: SecureChannel, kid: int, item: KeyDataField, aes_form: AesKeyForm) -> StaticKey:
     """Decrypt and check one key.
 
     A block that is a whole number of cipher blocks is the bare ciphertext (GP231 Table 11-71); any other begins with
-    the key's length (GPC 2.3 Amendment D Table 7-10). The ciphertext may be padded behind the key.
+    the key's length (GPC 2.3 Amendment D Table 7-10). The ciphertext may be padded behind the key. A product that
+    knows one form of an AES key only answers 6A88 to the other.
     """
     block = item.block
     length = len(block)
-    if length % 8:
+    has_length = bool(length % 8)
+    if item.key_type == KEY_TYPE_AES and not aes_form.allows(has_length=has_length):
+        raise CardError(REFERENCED_DATA_NOT_FOUND)
+    if has_length:
         length, block = block[0], block[1:]
     plain = channel.decrypt_sensitive(block)
     if not length <= len(plain) < length + 16:
@@ -108,7 +114,9 @@ def _decrypt_key(channel: SecureChannel, kid: int, item: KeyDataField) -> Static
     return key
 
 
-def _remove_replaced(domain: SecurityDomain, old_kvn: int, keys: tuple[StaticKey, ...]) -> SecurityDomain:
+def _remove_replaced(
+    domain: SecurityDomain, old_kvn: int, keys: tuple[StaticKey, ...], *, any_length: bool
+) -> SecurityDomain:
     """Return the domain without the keys that give way; raise CardError 6A88 if one is absent."""
     old_set = domain.find_key_set(old_kvn)
     for key in keys:
@@ -116,6 +124,7 @@ def _remove_replaced(domain: SecurityDomain, old_kvn: int, keys: tuple[StaticKey
         if old_key is None:
             raise CardError(REFERENCED_DATA_NOT_FOUND)
         # GP231 section 7.5.1: a replacement keeps algorithm and length.
-        if old_key.is_des != key.is_des or len(old_key.value) != len(key.value):
+        has_same_length = len(old_key.value) == len(key.value) or (key.is_aes and any_length)
+        if old_key.is_des != key.is_des or not has_same_length:
             raise CardError(WRONG_DATA)
     return take_keys(domain, old_kvn, frozenset(key.kid for key in keys))

@@ -26,6 +26,7 @@ from terminal.virtual_card.status import (
     AUTHENTICATION_FAILED,
     CONDITIONS_NOT_SATISFIED,
     WRONG_DATA,
+    WRONG_LENGTH,
     WRONG_P1P2,
     CardError,
     SecureMessagingError,
@@ -39,6 +40,7 @@ LEVEL_C_DECRYPTION: Final = 0x02
 LEVEL_R_MAC: Final = 0x10
 LEVELS: Final = frozenset({0x00, 0x01, 0x03})
 MAC_LENGTH: Final = 8
+CHALLENGE_LENGTH: Final = 8  # of the host; the card's is 6, behind 2 bytes of counter
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,24 @@ def _mac_input(command: CommandApdu, data: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Scp02Handshake:
-    """The answer to INITIALIZE UPDATE and the check of EXTERNAL AUTHENTICATE (GP231 E.5.1 and E.5.2)."""
+    """The answer to INITIALIZE UPDATE and the check of EXTERNAL AUTHENTICATE (GP231 E.5.1 and E.5.2).
+
+    Raise CardError 6700 for a host challenge that does not have 8 bytes.
+    """
 
     owner_aid: bytes
     key_set: KeySet = field(repr=False)
     scp_i: int
     host_challenge: bytes
     card_challenge: bytes
+
+    # GP231 E.1.2.3: the first C-MAC that verifies in a session moves the counter, whatever comes next.
+    counts_first_mac = True
+    authentication_length = 2 * MAC_LENGTH
+
+    def __post_init__(self) -> None:
+        if len(self.host_challenge) != CHALLENGE_LENGTH:
+            raise CardError(WRONG_LENGTH)
 
     @property
     def kvn(self) -> int:
@@ -150,9 +163,9 @@ class Scp02Channel:
         return bool(self.security_level & LEVEL_C_MAC)
 
     @property
-    def has_r_mac(self) -> bool:
-        """Whether each response carries an R-MAC."""
-        return bool(self.security_level & LEVEL_R_MAC)
+    def response_level(self) -> int:
+        """The security level as far as it concerns responses."""
+        return self.security_level & LEVEL_R_MAC
 
     def unwrap(self, command: CommandApdu) -> CommandApdu:
         """Check the C-MAC, decrypt if the level says so, and return the command as it was before wrapping."""
@@ -172,7 +185,7 @@ class Scp02Channel:
         plain_cla = command.cla & ~SECURE_MESSAGING_BIT
         return CommandApdu(plain_cla, command.ins, command.p1, command.p2, data, command.le)
 
-    def wrap_response(self, command: CommandApdu, data: bytes, sw: int) -> bytes:
+    def wrap_response(self, command: CommandApdu, data: bytes, sw: int, _level: int) -> bytes:
         """Append the R-MAC over stripped command, response data and status word (GP231 E.4.5).
 
         Error answers carry it too, with a length byte of 00: E.4.5 gives that value for them, so they are covered.
@@ -182,16 +195,27 @@ class Scp02Channel:
         self.last_r_mac = compute_retail_mac(self.keys.r_mac, covered, self.last_r_mac)
         return data + self.last_r_mac
 
-    def begin_r_mac(self) -> None:
+    def begin_r_mac(self, protection: int) -> None:
         """Raise the level by R-MAC (GP231 E.5.3); the chain starts from the last C-MAC."""
-        if not self.scp_i & I_R_MAC or self.has_r_mac:
+        if protection != LEVEL_R_MAC:
+            raise CardError(WRONG_P1P2)
+        if not self.scp_i & I_R_MAC or self.response_level:
             raise CardError(CONDITIONS_NOT_SATISFIED)
         self.security_level |= LEVEL_R_MAC
         self.is_r_mac_by_command = True
         self.last_r_mac = self.last_c_mac
 
-    def end_r_mac(self) -> None:
-        """Lower the level again (GP231 E.5.4); one set at EXTERNAL AUTHENTICATE stays to the end of the session."""
+    def end_r_mac(self, mode: int) -> None:
+        """Lower the level again (mode 03; GP231 E.5.4), or only ask for one more R-MAC (mode 01).
+
+        A level set at EXTERNAL AUTHENTICATE stays to the end of the session.
+        """
+        if mode not in {0x01, 0x03}:
+            raise CardError(WRONG_P1P2)
+        if not self.response_level:
+            raise CardError(CONDITIONS_NOT_SATISFIED)
+        if mode == 0x01:
+            return
         if not self.is_r_mac_by_command:
             raise CardError(CONDITIONS_NOT_SATISFIED)
         self.security_level &= ~LEVEL_R_MAC

@@ -1,7 +1,7 @@
 """What the card holds while it has power, and the interface behind which a secure channel protocol plugs in.
 
-The dispatcher and the commands know `Handshake` and `SecureChannel` only. A second protocol brings its own two classes
-and one branch in `authentication.open_handshake`.
+The dispatcher and the commands know `Handshake` and `SecureChannel` only. A protocol brings its own two classes and one
+branch in `authentication.open_handshake`.
 """
 
 from collections.abc import Callable
@@ -22,20 +22,20 @@ class SecureChannel(Protocol):
         """Whether a command without secure messaging breaks the session."""
 
     @property
-    def has_r_mac(self) -> bool:
-        """Whether responses are protected now."""
+    def response_level(self) -> int:
+        """The bits of the security level that say how responses are protected now; 0 for not at all."""
 
     def unwrap(self, command: CommandApdu) -> CommandApdu:
         """Check and strip secure messaging; raise SecureMessagingError, after which the channel is dead."""
 
-    def wrap_response(self, command: CommandApdu, data: bytes, sw: int) -> bytes:
-        """Return the response data with its protection appended; `command` is the stripped one."""
+    def wrap_response(self, command: CommandApdu, data: bytes, sw: int, level: int, /) -> bytes:
+        """Return the response data under the protection of `level`; `command` is the stripped one."""
 
-    def begin_r_mac(self) -> None:
-        """Protect responses from the next command on; raise CardError 6985 where the protocol cannot."""
+    def begin_r_mac(self, protection: int, /) -> None:
+        """Protect responses from the next command on; raise CardError 6985 where the protocol cannot, 6A86 for P1."""
 
-    def end_r_mac(self) -> None:
-        """Stop protecting responses; raise CardError 6985 when it was not begun by command."""
+    def end_r_mac(self, mode: int, /) -> None:
+        """Stop protecting responses (mode 03); raise CardError 6985 when it was not begun, 6A86 for another P2."""
 
     def decrypt_sensitive(self, data: bytes) -> bytes:
         """Decrypt key material with the channel's data encryption key; raise CardError 6A80 for wrong sizes."""
@@ -51,6 +51,14 @@ class Handshake(Protocol):
     @property
     def kvn(self) -> int:
         """Version number of the key set in use."""
+
+    @property
+    def authentication_length(self) -> int:
+        """Bytes of data that EXTERNAL AUTHENTICATE has: host cryptogram and MAC."""
+
+    @property
+    def counts_first_mac(self) -> bool:
+        """Whether the first C-MAC that verifies moves the key set's sequence counter."""
 
     def build_response(self, kdd: bytes) -> bytes:
         """Return the data of the INITIALIZE UPDATE response."""

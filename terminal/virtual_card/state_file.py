@@ -1,4 +1,7 @@
-"""The card's memory as a JSON file: written whole to a new file, flushed, then moved over the old one."""
+"""The card's memory as a JSON file: written whole to a new file, flushed, then moved over the old one.
+
+Format 1 knew SCP02 alone, as `scp_i`; it is read, and format 2 is written.
+"""
 
 import json
 import os
@@ -8,7 +11,8 @@ from typing import Any, Final
 
 from terminal.virtual_card.model import CardState, KeySet, SecurityDomain, StaticKey
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+FORMAT_SCP02_ONLY: Final = 1
 
 
 class StateFileError(Exception):
@@ -20,7 +24,8 @@ def dump_state(state: CardState) -> str:
     return json.dumps(
         {
             "format": FORMAT,
-            "scp_i": state.scp_i,
+            "scp02_i": state.scp02_i,
+            "scp03_i": state.scp03_i,
             "kdd": state.kdd.hex(),
             "iin": state.iin.hex(),
             "cin": state.cin.hex(),
@@ -53,16 +58,25 @@ def parse_state(text: str) -> CardState:
     """Read what `dump_state` wrote; raise StateFileError for anything else."""
     try:
         tree = json.loads(text)
-        if tree["format"] != FORMAT:
-            raise StateFileError("the card state has a format that this version does not read")
+        scp02_i, scp03_i = _parse_protocols(tree)
         domains = tuple(_parse_domain(item) for item in tree["domains"])
         blobs = {name: bytes.fromhex(tree[name]) for name in ("kdd", "iin", "cin", "cplc")}
-        state = CardState(scp_i=int(tree["scp_i"]), domains=domains, **blobs)
+        state = CardState(scp02_i=scp02_i, scp03_i=scp03_i, domains=domains, **blobs)
     except (ValueError, KeyError, TypeError) as error:
         raise StateFileError("the file does not hold the state of a virtual card") from error
     if not state.domains:
         raise StateFileError("the card state has no security domain")
     return state
+
+
+def _parse_protocols(tree: dict[str, Any]) -> tuple[int | None, int | None]:
+    """Return the parameters i of SCP02 and SCP03."""
+    if tree["format"] == FORMAT_SCP02_ONLY:
+        return int(tree["scp_i"]), None
+    if tree["format"] != FORMAT:
+        raise StateFileError("the card state has a format that this version does not read")
+    scp02_i, scp03_i = (None if tree[name] is None else int(tree[name]) for name in ("scp02_i", "scp03_i"))
+    return scp02_i, scp03_i
 
 
 def _parse_domain(tree: dict[str, Any]) -> SecurityDomain:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from terminal.virtual_card.apdu import CommandApdu
-from terminal.virtual_card.crypto import unpad
+from terminal.virtual_card.crypto import AES_BLOCK, unpad
 from terminal.virtual_card.key_store import check_kcv, check_key_shape, check_kvn, put_keys, settle_keys
 from terminal.virtual_card.model import CardState, SecurityDomain, StaticKey
 from terminal.virtual_card.session import CardRuntime, Personalization, SecureChannel
@@ -125,7 +125,7 @@ def _decrypt_attributes(channel: SecureChannel, value: bytes, *, is_all_encrypte
         if not is_all_encrypted:
             raise
     try:
-        return parse_key_attributes(unpad(channel.decrypt_sensitive(value)))
+        return parse_key_attributes(unpad(channel.decrypt_sensitive(value), AES_BLOCK))
     except SecureMessagingError as error:
         raise CardError(WRONG_DATA) from error
 
@@ -137,27 +137,31 @@ def _load_keys(
     if not groups:
         raise CardError(WRONG_DATA)
     waiting: list[KeyAttributes] = []
+    # By version number, so that a set that comes whole counts as replaced whole.
+    loaded: dict[int, tuple[StaticKey, ...]] = {}
     for identifier, value in groups:
         if identifier == DGI_KEY_ATTRIBUTES and not waiting:
             waiting = _decrypt_attributes(channel, value, is_all_encrypted=is_all_encrypted)
         elif identifier == DGI_KEY_VALUE and waiting:
-            domain = _load_key(channel, domain, waiting.pop(0), value)
+            attributes = waiting.pop(0)
+            key = _decrypt_key(channel, attributes, value)
+            loaded[attributes.kvn] = (*loaded.get(attributes.kvn, ()), key)
         else:
             raise CardError(WRONG_DATA)
     if waiting:
         raise CardError(WRONG_DATA)
+    for kvn, keys in loaded.items():
+        domain = put_keys(domain, kvn, keys)
     return domain
 
 
-def _load_key(
-    channel: SecureChannel, domain: SecurityDomain, attributes: KeyAttributes, value: bytes
-) -> SecurityDomain:
+def _decrypt_key(channel: SecureChannel, attributes: KeyAttributes, value: bytes) -> StaticKey:
     plain = channel.decrypt_sensitive(value)
     if not attributes.length <= len(plain) <= attributes.length + 16:
         raise CardError(WRONG_DATA)
     key = StaticKey(attributes.kid, attributes.key_type, plain[: attributes.length])
     check_kcv(key, attributes.kcv)
-    return put_keys(domain, attributes.kvn, (key,))
+    return key
 
 
 def _store_objects(state: CardState, domain: SecurityDomain, data: bytes) -> CardState:

@@ -411,7 +411,7 @@ def prepare(scenario: Scenario, folder: Path) -> Prepared:
     path = folder / "kms.db"
     with store.transaction() as tx:
         masters = {m.object_id: MASTER_VALUES[m.kind] for m in tx.master_keys.list()}
-    state = build_factory_state(kvn=scenario.kvn, scp_i=scenario.scp_i)
+    state = build_factory_state(kvn=scenario.kvn, scp02_i=scenario.scp_i)
     if scenario.applied_before:
         world = World(
             path,

@@ -127,7 +127,7 @@ def build_scene(
     entropy: Callable[[int], bytes] | None = None,
 ) -> Scene:
     """`card_key`: the value of the card's three factory keys; another than the vendor's master makes a stranger."""
-    card = LoggingCard(build_factory_state((card_key, card_key, card_key), kvn=kvn, scp_i=scp_i), personality)
+    card = LoggingCard(build_factory_state((card_key, card_key, card_key), kvn=kvn, scp02_i=scp_i), personality)
     return Scene(build_issuer(kvn=kvn, scp_i=scp_i, profile=profile, entropy=entropy), card)
 
 

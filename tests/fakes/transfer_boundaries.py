@@ -323,7 +323,7 @@ def prepare_transfer(scenario: TransferScenario, folder: Path) -> PreparedTransf
     provider = build_provider(issuer, store=stores[0])
     if scenario.isd_forced:
         issuer.updates.force(IDENTITY, ISD_AID, actor="test")
-    state = build_factory_state(kvn=scenario.kvn, scp_i=scenario.scp_i)
+    state = build_factory_state(kvn=scenario.kvn, scp02_i=scenario.scp_i)
     for store in stores:
         store.dispose()
     terminals = (provider.terminal, provider.other_terminal)

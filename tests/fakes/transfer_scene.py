@@ -126,7 +126,7 @@ class TransferScene:
 def build_transfer_scene(*, scp_i: int = 0x55, profile: CardProfile | None = None) -> TransferScene:
     """One card that the issuer enrolled, at the provider's terminal for the first time."""
     issuer = build_issuer(scp_i=scp_i, profile=profile)
-    return TransferScene(issuer, build_provider(issuer), LoggingCard(build_factory_state(scp_i=scp_i)))
+    return TransferScene(issuer, build_provider(issuer), LoggingCard(build_factory_state(scp02_i=scp_i)))
 
 
 def build_stranger() -> LoggingCard:

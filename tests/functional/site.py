@@ -224,7 +224,7 @@ class Site:
         state = build_factory_state(
             derive_card_keys(master or self.master.value, kdd, diversification),
             kvn=kvn,
-            scp_i=scp_i,
+            scp02_i=scp_i,
             kdd=kdd,
             cin=number.to_bytes(4, "big") + secrets.token_bytes(4),
         )
@@ -232,13 +232,13 @@ class Site:
         card = VirtualCard(state, personality, protocol=protocol, on_commit=commits.append)
         scheme = "emv-cps-1.1" if diversification is Diversification.EMV else str(diversification)
         identity = (DEFAULT_IIN + state.cin).hex().upper()
-        fields = (identity, kdd.hex(), ISD_AID, f"{kvn:02X}", "02", f"{scp_i:02X}", VENDOR, scheme, profile)
+        fields = (identity, kdd.hex(), ISD_AID, f"{kvn:02X}", f"{scp_i:02X}", "", VENDOR, scheme, profile)
         return Delivered(card, ",".join(fields), commits)
 
     def enrol(self, *delivered: Delivered) -> None:
         """Enrol cards from a manufacturer's file."""
         path = self.folder / f"cards-{next(_NUMBERS)}.csv"
-        header = "identity,kdd,isd_aid,isd_kvn,scp,scp_i,vendor_master,diversification,profile"
+        header = "identity,kdd,isd_aid,isd_kvn,scp02_i,scp03_i,vendor_master,diversification,profile"
         path.write_text("\n".join((header, *(item.row for item in delivered))) + "\n")
         self.kms("cards", "import", str(path))
 

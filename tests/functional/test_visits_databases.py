@@ -24,7 +24,7 @@ def issuer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Issuer]:
 
 @pytest.fixture
 def card() -> VirtualCard:
-    return VirtualCard(build_factory_state(kvn=0x01, scp_i=0x55))
+    return VirtualCard(build_factory_state(kvn=0x01, scp02_i=0x55))
 
 
 def build_agent(issuer: Issuer, card: VirtualCard) -> Agent:

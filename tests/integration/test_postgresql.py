@@ -284,7 +284,7 @@ class TestRights:
             cluster.execute(grant, database)
         served = open_one(user="kms_server")
         served.check()
-        issuer, card = build_issuer(store=served), VirtualCard(build_factory_state(kvn=0x01, scp_i=0x55))
+        issuer, card = build_issuer(store=served), VirtualCard(build_factory_state(kvn=0x01, scp02_i=0x55))
         session = issuer.applications.apply(issuer.terminal, IDENTITY, APPLICATION_AID).session_id
         assert Agent(issuer.visits, issuer.terminal, card, IDENTITY).run(session).notification == "done"
         assert [item.delivery for item in issuer.key_sets(SSD_AID)] == [Delivery.REPLACED, Delivery.PROVED]

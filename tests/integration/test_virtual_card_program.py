@@ -40,7 +40,7 @@ def start(reader: VpcdReader) -> Iterator[Start]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_says_one_line_and_ends_cleanly_on_a_signal(reader: VpcdReader, start: Start, number: int) -> None:
-    program = start("--i", "15", "--kvn", "FF")
+    program = start("--scp02-i", "15", "--kvn", "FF")
     reader.take_card()
     assert program.stdout is not None
     assert program.stdout.readline().endswith("ISD A000000151000000, SCP02 i=15, key versions FF\n")

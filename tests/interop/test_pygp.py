@@ -41,7 +41,7 @@ pytestmark = pytest.mark.pcsc
 def make_card(
     scp_i: int, scheme: Diversification = Diversification.NONE, protocol: TransmissionProtocol = TransmissionProtocol.T1
 ) -> VirtualCard:
-    state = build_factory_state(derive_card_keys(MASTER, KDD, scheme), kdd=KDD, scp_i=scp_i)
+    state = build_factory_state(derive_card_keys(MASTER, KDD, scheme), kdd=KDD, scp02_i=scp_i)
     return VirtualCard(state, protocol=protocol)
 
 

@@ -117,18 +117,18 @@ def play(folder: Path) -> Scene:
 def _make_card(master: VendorMaster) -> Card:
     kdd, cin = secrets.token_bytes(10), secrets.token_bytes(10)  # a CIN inside the provider's range
     keys = derive_card_keys(master.value, kdd, Diversification.VISA2)
-    state = build_factory_state(keys, kvn=0xFF, scp_i=0x55, kdd=kdd, cin=cin)
+    state = build_factory_state(keys, kvn=0xFF, scp02_i=0x55, kdd=kdd, cin=cin)
     states = [state]
     card = VirtualCard(state, Personality(keep_factory_set=True), on_commit=states.append)
     identity = (state.iin + state.cin).hex().upper()
     isd = DEFAULT_ISD_AID.hex().upper()
-    return Card(card, states, f"{identity},{kdd.hex()},{isd},FF,02,55,{master.name},visa2,default")
+    return Card(card, states, f"{identity},{kdd.hex()},{isd},FF,55,,{master.name},visa2,default")
 
 
 def _run_flows(scene: Scene) -> None:
     issuer, provider, card = scene.issuer, scene.provider, scene.card
     cards = scene.folder / "cards.csv"
-    header = "identity,kdd,isd_aid,isd_kvn,scp,scp_i,vendor_master,diversification,profile"
+    header = "identity,kdd,isd_aid,isd_kvn,scp02_i,scp03_i,vendor_master,diversification,profile"
     cards.write_text(f"{header}\n{card.row}\n")
     issuer.kms("cards", "import", str(cards))
     name = card.identity.hex().upper()

@@ -13,7 +13,7 @@ from tests.fakes.issuer import APPLICATION_AID, IDENTITY, ISD_AID, SSD_AID, Issu
 
 
 def build_card(kvn: int = 0x01, scp_i: int = 0x55, personality: Personality | None = None) -> VirtualCard:
-    return VirtualCard(build_factory_state(kvn=kvn, scp_i=scp_i), personality)
+    return VirtualCard(build_factory_state(kvn=kvn, scp02_i=scp_i), personality)
 
 
 def build_agent(issuer: Issuer, card: VirtualCard) -> Agent:

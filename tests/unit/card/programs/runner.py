@@ -44,7 +44,7 @@ def parameters(aid: bytes = ISD_AID, scp_i: int = 0x55, level: int = 3) -> Chann
 
 
 def build_card(kvn: int = 0x01, scp_i: int = 0x55, personality: Personality | None = None) -> VirtualCard:
-    return VirtualCard(build_factory_state(kvn=kvn, scp_i=scp_i), personality)
+    return VirtualCard(build_factory_state(kvn=kvn, scp02_i=scp_i), personality)
 
 
 def create_ssd(route: str = "store-data", *, resume: bool = False, set_personalized: bool = False) -> CreateSsd:

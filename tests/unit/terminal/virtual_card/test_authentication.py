@@ -17,7 +17,7 @@ LEVELS_BY_I = [
 
 @pytest.mark.parametrize(("scp_i", "level", "offered"), LEVELS_BY_I)
 def test_each_i_offers_its_levels_and_no_other(scp_i: int, level: int, offered: bool) -> None:
-    host = Host(VirtualCard(build_factory_state(scp_i=scp_i)))
+    host = Host(VirtualCard(build_factory_state(scp02_i=scp_i)))
     assert host.initialize() == "9000"
     assert host.authenticate(level) == ("9000" if offered else "6A86")
     if offered:
@@ -39,7 +39,7 @@ def test_i55_repeats_the_card_challenge_until_the_counter_moves(card: VirtualCar
 
 
 def test_i15_takes_a_new_random_card_challenge_each_time() -> None:
-    host = Host(VirtualCard(build_factory_state(scp_i=0x15)))
+    host = Host(VirtualCard(build_factory_state(scp02_i=0x15)))
     host.initialize()
     first = host.initialize_response
     host.initialize()
@@ -84,7 +84,7 @@ def test_selecting_between_the_two_commands_ends_the_handshake(card: VirtualCard
         ("805000000801020304050607080000", "6700"),
         ("80500000070102030405060700", "6700"),
         ("805000000401020304", "6700"),
-        ("8050000100", "6700"),
+        ("8050000000", "6700"),
         ("80500001080102030405060708", "6A86"),
         ("80507F00080102030405060708", "6A88"),
         ("00500000080102030405060708", "6E00"),
@@ -164,7 +164,7 @@ def test_the_counter_never_wraps() -> None:
 
 
 def test_r_mac_can_be_switched_on_and_off_inside_a_session() -> None:
-    host = Host(VirtualCard(build_factory_state(scp_i=0x75))).open(0x01)
+    host = Host(VirtualCard(build_factory_state(scp02_i=0x75))).open(0x01)
     assert host.sw(0x78, 0x00, 0x03) == "6985"
     assert host.sw(0x7A, 0x10, 0x01) == "9000"
     host.level, host.r_icv = 0x11, host.last_mac
@@ -183,7 +183,7 @@ def test_r_mac_is_refused_where_i_does_not_offer_it(host: Host) -> None:
 
 
 def test_r_mac_set_at_authentication_cannot_be_ended() -> None:
-    host = Host(VirtualCard(build_factory_state(scp_i=0x35))).open(0x11)
+    host = Host(VirtualCard(build_factory_state(scp02_i=0x35))).open(0x11)
     assert host.sw(0x78, 0x00, 0x03) == "6985"
     assert host.sw(0x78, 0x00, 0x03, b"\x01") == "6700"
 

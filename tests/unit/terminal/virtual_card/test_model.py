@@ -9,7 +9,7 @@ from tests.unit.terminal.virtual_card.host import KEY, NEW_KEYS
 def test_a_changed_key_takes_its_place_and_resets_the_counter() -> None:
     key_set = KeySet(0x20, (StaticKey(1, 0x80, KEY), StaticKey(3, 0x80, KEY)), sequence_counter=5)
     assert not key_set.has_scp_keys
-    changed = key_set.with_key(StaticKey(2, 0x80, NEW_KEYS[1]))
+    changed = key_set.with_keys((StaticKey(2, 0x80, NEW_KEYS[1]),))
     assert [key.kid for key in changed.keys] == [1, 2, 3]
     assert changed.has_scp_keys
     assert changed.sequence_counter == 0

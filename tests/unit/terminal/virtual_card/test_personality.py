@@ -9,7 +9,7 @@ from tests.unit.terminal.virtual_card.host import KEY
 def test_the_default_card() -> None:
     state = build_factory_state()
     assert state.isd.aid.hex().upper() == "A000000151000000"
-    assert (state.scp_i, state.isd.key_sets[0].kvn) == (0x55, 0x01)
+    assert (state.scp02_i, state.isd.key_sets[0].kvn) == (0x55, 0x01)
     assert len(state.cplc) == 42
 
 
@@ -22,7 +22,7 @@ def test_key_versions_that_no_card_has(kvn: int) -> None:
 @pytest.mark.parametrize("scp_i", [0x00, 0x1A, 0x14, 0xFF])
 def test_other_variants_of_scp02_are_not_offered(scp_i: int) -> None:
     with pytest.raises(ValueError, match="parameter i"):
-        build_factory_state(scp_i=scp_i)
+        build_factory_state(scp02_i=scp_i)
 
 
 def test_wrong_sizes() -> None:

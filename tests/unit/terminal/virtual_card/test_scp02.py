@@ -43,7 +43,7 @@ def test_a_published_session_is_taken_command_by_command() -> None:
             "102102030405060708090A0B0C0D0E0F",
         )
     )
-    state = build_factory_state((enc, mac, dek), kvn=0x70, scp_i=0x15, kdd=bytes(10), sequence_counter=1)
+    state = build_factory_state((enc, mac, dek), kvn=0x70, scp02_i=0x15, kdd=bytes(10), sequence_counter=1)
     card = VirtualCard(state, random_bytes=lambda _size: bytes.fromhex("6B4524ABEE7C"))
     answers = [
         card.transmit(bytes.fromhex(command)).hex().upper()

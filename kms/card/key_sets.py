@@ -7,7 +7,6 @@ from kms.card.diversification import derive_vendor_key
 from kms.card.keys import (
     CipherMode,
     DerivedKeys,
-    Diversification,
     KcvMethod,
     KeyHandle,
     KeyPort,
@@ -34,12 +33,7 @@ def derive_static_key(keys: KeyPort, ref: KeySetRef, role: KeyRole, use: KeyUse)
             wrapped = source.wrapped[role.kid - 1]  # ENC, MAC, DEK stand in the order of their key identifiers
             return keys.unwrap(keys.get_master(source.kek), wrapped, ref.key_type, use)
         case VendorKeys():
-            made = source.master.key_type if source.scheme is Diversification.NONE else KeyType.DES2
-            if made is not ref.key_type:
-                raise KmsError(
-                    Code.INPUT_INVALID, f"the vendor master key makes {made} keys, not {ref.key_type}: mend the key set"
-                )
-            return derive_vendor_key(keys, source, role, use)
+            return derive_vendor_key(keys, source, role, ref.key_type, use)
         case _:
             assert_never(source)
 

@@ -169,14 +169,18 @@ class SoftwareKeys:
 class RecordedKeys(SoftwareKeys):
     """A scope for a recorded exchange: what is diversified from its master comes out as the recorded static keys.
 
-    `static_keys`: by key identifier. `ref` names the key set to open channels with.
+    `static_keys`: by key identifier. `key_type`: theirs. `ref` names the key set to open channels with.
     """
 
-    def __init__(self, static_keys: Mapping[int, bytes], kvn: int, kdd: bytes) -> None:
+    def __init__(
+        self, static_keys: Mapping[int, bytes], kvn: int, kdd: bytes, key_type: KeyType = KeyType.DES2
+    ) -> None:
         super().__init__({RECORDED_MASTER: RECORDED_MASTER})
         self._static_keys = static_keys
-        master = software_master(RECORDED_MASTER, RECORDED_MASTER, KeyType.DES2)
-        self.ref = KeySetRef(kvn, KeyType.DES2, VendorKeys(master, Diversification.EMV_CPS_1_1, kdd))
+        scheme = Diversification.KDF3 if key_type.is_aes else Diversification.EMV_CPS_1_1
+        master_type = KeyType.AES128 if key_type.is_aes else KeyType.DES2
+        master = software_master(RECORDED_MASTER, RECORDED_MASTER, master_type)
+        self.ref = KeySetRef(kvn, key_type, VendorKeys(master, scheme, kdd))
 
     def derive_des(
         self, parent: KeyHandle, mode: CipherMode, data: bytes, key_type: KeyType, use: KeyUse
@@ -186,6 +190,15 @@ class RecordedKeys(SoftwareKeys):
             return made
         # Diversification data ends with the key identifier (EMV CPS 1.1).
         return self.load(self._static_keys[data[-1]], key_type, use)
+
+    def derive_cmac(
+        self, parent: KeyHandle, messages: tuple[bytes, ...], key_type: KeyType, use: KeyUse
+    ) -> SoftwareKey:
+        made = super().derive_cmac(parent, messages, key_type, use)
+        if self._own(parent, KeyUse.DERIVE).value != RECORDED_MASTER:
+            return made
+        # The key identifier is the fifth byte of KDF3's blocks.
+        return self.load(self._static_keys[messages[0][4]], key_type, use)
 
 
 @contextmanager

@@ -3,9 +3,12 @@
 import pytest
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.cmac import CMAC
 
 from kms.card.diversification import build_diversification_data, derive_vendor_key
-from kms.card.keys import Diversification, KeyRole, KeyType, KeyUse, VendorKeys
+from kms.card.key_sets import compute_kcv
+from kms.card.keys import Diversification, KcvMethod, KeyRole, KeyType, KeyUse, VendorKeys
 from kms.errors import Code, KmsError
 from tests.fakes.software_keys import SoftwareKeys, software_master
 
@@ -29,7 +32,7 @@ def vendor(
 )
 def test_emv_cps_1_1_gives_the_published_keys(role: KeyRole, value: str) -> None:
     keys = SoftwareKeys({b"v": MASTER})
-    derived = derive_vendor_key(keys, vendor(Diversification.EMV_CPS_1_1), role, KeyUse.DERIVE)
+    derived = derive_vendor_key(keys, vendor(Diversification.EMV_CPS_1_1), role, KeyType.DES2, KeyUse.DERIVE)
     assert derived == keys.load(bytes.fromhex(value), KeyType.DES2, KeyUse.DERIVE)
 
 
@@ -45,7 +48,7 @@ def test_visa2_gives_the_master_over_aid_end_and_serial_number(role: KeyRole, da
     cipher = Cipher(TripleDES(MASTER + MASTER[:8]), modes.ECB()).encryptor()  # noqa: S305 - the scheme is ECB
     expected = cipher.update(bytes.fromhex(data))
     keys = SoftwareKeys({b"v": MASTER})
-    derived = derive_vendor_key(keys, vendor(Diversification.VISA2), role, KeyUse.DERIVE)
+    derived = derive_vendor_key(keys, vendor(Diversification.VISA2), role, KeyType.DES2, KeyUse.DERIVE)
     assert derived == keys.load(expected, KeyType.DES2, KeyUse.DERIVE)
     assert keys.calls == {"get_master": 1, "derive_des": 1}
 
@@ -54,24 +57,63 @@ def test_visa2_gives_the_master_over_aid_end_and_serial_number(role: KeyRole, da
 def test_without_diversification_the_master_itself_is_each_key(role: KeyRole) -> None:
     keys = SoftwareKeys({b"v": MASTER})
     source = vendor(Diversification.NONE)
-    assert derive_vendor_key(keys, source, role, KeyUse.DERIVE) == keys.get_master(source.master)
+    assert derive_vendor_key(keys, source, role, KeyType.DES2, KeyUse.DERIVE) == keys.get_master(source.master)
 
 
 @pytest.mark.parametrize(
-    "source",
+    ("role", "value", "kcv"),
     [
-        vendor(Diversification.VISA2, kdd=KDD[:9]),
-        vendor(Diversification.EMV_CPS_1_1, kdd=KDD + b"\x00"),
-        vendor(Diversification.EMV_CPS_1_1, kind=KeyType.AES128),
+        (KeyRole.ENC, "808BC985A1069AD2A9AC94E0FE7B8843", "E79C05"),
+        (KeyRole.MAC, "65942E0BF4F3F32AEFACBA5671456275", "D1BD77"),
+        (KeyRole.DEK, "6A74F6F6040CCA10D8A3FDC7914FD7CC", "3FDE8C"),
     ],
 )
-def test_a_wrong_length_or_an_aes_master_is_refused(source: VendorKeys) -> None:
+def test_kdf3_gives_the_published_keys(role: KeyRole, value: str, kcv: str) -> None:
+    keys = SoftwareKeys({b"v": MASTER})
+    source = vendor(Diversification.KDF3, kind=KeyType.AES128)
+    derived = derive_vendor_key(keys, source, role, KeyType.AES128, KeyUse.PAYLOAD)
+    assert derived == keys.load(bytes.fromhex(value), KeyType.AES128, KeyUse.PAYLOAD)
+    assert keys.calls == {"get_master": 1, "derive_cmac": 1}
+    assert compute_kcv(keys, derived, KcvMethod.AES_GP).hex().upper() == kcv
+
+
+@pytest.mark.parametrize(("key_type", "count"), [(KeyType.AES128, 1), (KeyType.AES192, 2), (KeyType.AES256, 2)])
+def test_kdf3_is_one_cmac_block_for_each_16_bytes_of_key(key_type: KeyType, count: int) -> None:
+    master = bytes(range(32))
+    blocks = [bytes.fromhex(f"{number:02X} 00000002 00") + KDD for number in range(1, count + 1)]
+    value = b""
+    for block in blocks:
+        context = CMAC(AES(master))
+        context.update(block)
+        value += context.finalize()
+    keys = SoftwareKeys({b"v": master})
+    source = vendor(Diversification.KDF3, master=master, kind=KeyType.AES256)
+    derived = derive_vendor_key(keys, source, KeyRole.MAC, key_type, KeyUse.DERIVE)
+    assert derived == keys.load(value[: key_type.length], key_type, KeyUse.DERIVE)
+
+
+@pytest.mark.parametrize(
+    ("source", "key_type"),
+    [
+        (vendor(Diversification.VISA2, kdd=KDD[:9]), KeyType.DES2),
+        (vendor(Diversification.EMV_CPS_1_1, kdd=KDD + b"\x00"), KeyType.DES2),
+        (vendor(Diversification.KDF3, kdd=KDD[:9], kind=KeyType.AES128), KeyType.AES128),
+        (vendor(Diversification.EMV_CPS_1_1, kind=KeyType.AES128), KeyType.DES2),
+        (vendor(Diversification.EMV_CPS_1_1), KeyType.AES128),
+        (vendor(Diversification.NONE), KeyType.AES128),
+        (vendor(Diversification.KDF3), KeyType.AES128),
+        (vendor(Diversification.KDF3, kind=KeyType.AES128), KeyType.DES2),
+        (vendor(Diversification.NONE, kind=KeyType.AES128), KeyType.AES128),
+    ],
+)
+def test_a_wrong_length_master_or_key_type_is_refused(source: VendorKeys, key_type: KeyType) -> None:
     with pytest.raises(KmsError) as caught:
-        derive_vendor_key(SoftwareKeys({b"v": MASTER}), source, KeyRole.ENC, KeyUse.DERIVE)
+        derive_vendor_key(SoftwareKeys({b"v": MASTER}), source, KeyRole.ENC, key_type, KeyUse.DERIVE)
     assert caught.value.code is Code.INPUT_INVALID
 
 
-def test_no_diversification_has_no_data() -> None:
+@pytest.mark.parametrize("scheme", [Diversification.NONE, Diversification.KDF3])
+def test_only_the_triple_des_schemes_have_data_for_it(scheme: Diversification) -> None:
     with pytest.raises(KmsError) as caught:
-        build_diversification_data(Diversification.NONE, KDD, KeyRole.ENC)
+        build_diversification_data(scheme, KDD, KeyRole.ENC)
     assert caught.value.code is Code.INPUT_INVALID

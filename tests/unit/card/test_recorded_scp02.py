@@ -138,7 +138,7 @@ def test_the_diversified_exchange_follows_from_its_master_keys() -> None:
         )
         for role in KeyRole:
             static = keys.load(bytes.fromhex(session["static_keys"][role]), KeyType.DES2, KeyUse.PAYLOAD)
-            derived = derive_vendor_key(keys, source, role, KeyUse.PAYLOAD)
+            derived = derive_vendor_key(keys, source, role, KeyType.DES2, KeyUse.PAYLOAD)
             method = gp_kcv_method(KeyType.DES2)
             assert compute_kcv(keys, derived, method) == compute_kcv(keys, static, method)
         ref = KeySetRef(int(session["kvn"], 16), KeyType.DES2, source)

@@ -101,6 +101,9 @@ def _find_hsm_faults(config: Config) -> Iterator[Fault]:
     conf = config.hsm.softhsm2_conf
     if conf is not None and not conf.is_file():
         yield Fault("hsm.softhsm2_conf", f"{conf} is not there: set the SoftHSM2 token up first")
+    modules = config.hsm.p11_kit_modules
+    if modules is not None and not modules.is_dir():
+        yield Fault("hsm.p11_kit_modules", f"{modules} is not there: set the token behind p11-kit up first")
     try:
         read_pin(config.hsm)
     except KmsError as error:

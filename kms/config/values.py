@@ -4,6 +4,7 @@ Rules: a class checks one field at a time; rules that join fields stand in `kms.
 written as hex, paths are absolute once loaded (`base_dir` comes as the validation context).
 """
 
+import socket
 from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
@@ -13,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo
 from pydantic.dataclasses import dataclass
 
-from kms.card.keys import DerivationPurpose
+from kms.card.keys import DerivationPurpose, KeyType
 from kms.card.profile import CardProfile
 from kms.config.peers import CardRangeEntry, PeerConfig
 from kms.config.schema import STRICT, Aid, PlatformName, Privileges, ResolvedPath, find_base_dir
@@ -51,11 +52,15 @@ class PlatformMode(StrEnum):
 
 @dataclass(frozen=True, config=STRICT)
 class PlatformConfig:
-    """Who this installation is. `name` is part of every key derivation: another name means other keys, for ever."""
+    """Who this installation is. `name` is part of every key derivation: another name means other keys, for ever.
+
+    `node`: this machine's name in the audit log, by default its host name.
+    """
 
     name: PlatformName
     role: PlatformRole
     mode: PlatformMode
+    node: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = field(default_factory=socket.gethostname)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -73,6 +78,7 @@ class HsmConfig:
     """The token. Exactly one of `pin_file` (mode 0600) and `pin_env` says where the PIN is: see `read_pin`.
 
     `module`: the PKCS#11 library. `softhsm2_conf`: exported as SOFTHSM2_CONF before the library is loaded.
+    `p11_kit_modules`: a folder of p11-kit module files, used in place of the machine's, for a token behind p11-kit.
     `allow_transient_plaintext`: the gate of DESIGN section 4, lab mode only. `call_timeout_s`: after it a call hangs.
     """
 
@@ -81,6 +87,7 @@ class HsmConfig:
     pin_file: ResolvedPath | None = None
     pin_env: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = None
     softhsm2_conf: ResolvedPath | None = None
+    p11_kit_modules: ResolvedPath | None = None
     allow_transient_plaintext: bool = False
     call_timeout_s: Annotated[float, Field(gt=0, le=120, strict=False)] = 10.0
 
@@ -133,13 +140,14 @@ class CatalogueEntry:
 
     `aid`, `ssd_aid`: 5-16 bytes. `privileges`: of the SSD, 1 or 3 bytes. `managed_by`: `issuer`, where this platform
     owns the card and manages the SSD itself; `provider`, where this platform manages an SSD on a card that a peer
-    issued.
+    issued. `ssd_key_type`: of the SSD's keys on cards that speak SCP03; on others they are DES2.
     """
 
     aid: Aid
     name: Annotated[str, Field(min_length=1, max_length=64)]
     ssd_aid: Aid
     privileges: Privileges
+    ssd_key_type: Literal[KeyType.DES2, KeyType.AES128, KeyType.AES192, KeyType.AES256] = KeyType.AES128
     managed_by: Literal["issuer", "provider"] = "issuer"
 
 

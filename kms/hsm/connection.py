@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from pkcs11 import Attribute, SecretKey, Session, Token
+from pkcs11 import Attribute, Key, SecretKey, Session, Token
 
 from kms.card.keys import KcvMethod, KeyType
 from kms.errors import Code, KmsError
-from kms.hsm.templates import MasterUse
+from kms.hsm.lasting import LastingTraits, find_traits
+from kms.hsm.templates import MasterUse, Template
 from kms.hsm.wrapping import WrapPlan
 
 
@@ -45,6 +46,26 @@ class Connection:
     missing_peer_mechanisms: tuple[str, ...] = ()
     masters: dict[bytes, LoadedMaster] = field(default_factory=dict)
     checked_templates: set[str] = field(default_factory=set)
+    _traits: LastingTraits | None = None
+
+    @property
+    def traits(self) -> LastingTraits:
+        """What the token keeps of lasting objects, found out once; makes and destroys an object the first time."""
+        if self._traits is None:
+            self._traits = find_traits(self.token, self.hsm_session)
+        return self._traits
+
+    def fit(self, template: Template) -> Template:
+        """The template of a lasting object without what this token does not keep. See `traits`."""
+        return self.traits.fit(template)
+
+    def is_made_here(self, key: Key) -> bool:
+        """Whether the token says that it generated this key itself. One or two calls where it marks what it made."""
+        never_read = (Attribute.ALWAYS_SENSITIVE, Attribute.NEVER_EXTRACTABLE)
+        found = key.get_attributes([Attribute.LOCAL, *never_read])
+        if found.get(Attribute.LOCAL) is True:
+            return True
+        return not self.traits.marks_local and all(found.get(name) is True for name in never_read)
 
     def check_mechanisms(self) -> None:
         """Raise `hsm.mechanism` when the token lacks a mechanism that this product needs."""

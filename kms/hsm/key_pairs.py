@@ -44,6 +44,7 @@ class PairTemplates:
 
 PAIRS = {
     PlatformKeyPurpose.SIGNING: PairTemplates(SIGNING_PRIVATE, SIGNING_PUBLIC),
+    PlatformKeyPurpose.AUDIT: PairTemplates(SIGNING_PRIVATE, SIGNING_PUBLIC),
     PlatformKeyPurpose.TRANSPORT: PairTemplates(TRANSPORT_PRIVATE, TRANSPORT_PUBLIC),
 }
 
@@ -62,7 +63,7 @@ def generate_key_pair(connection: Connection, object_id: bytes, label: str, purp
             Code.KEY_ATTRIBUTES,
             f"the HSM holds one half of key pair {object_id.hex().upper()}: let the token's security officer remove it",
         )
-    return _check_pair(private, public, purpose)
+    return _check_pair(connection, private, public, purpose)
 
 
 def check_key_pair(
@@ -73,7 +74,7 @@ def check_key_pair(
     if private is None or public is None:
         check_absence(connection, now)
         raise _build_missing(object_id)
-    if not hmac.compare_digest(_check_pair(private, public, purpose), public_key_der):
+    if not hmac.compare_digest(_check_pair(connection, private, public, purpose), public_key_der):
         raise KmsError(
             Code.KEY_KCV_MISMATCH,
             f"key pair {object_id.hex().upper()} in the HSM has another public half than recorded; it is not used",
@@ -122,9 +123,9 @@ def _find(connection: Connection, object_id: bytes, object_class: ObjectClass) -
 
 
 def _generate(connection: Connection, object_id: bytes, label: str, purpose: PlatformKeyPurpose) -> None:
-    templates = PAIRS[purpose]
-    capabilities = templates.private.capabilities | templates.public.capabilities
-    if purpose is PlatformKeyPurpose.SIGNING:
+    private, public = connection.fit(PAIRS[purpose].private), connection.fit(PAIRS[purpose].public)
+    capabilities = private.capabilities | public.capabilities
+    if purpose is not PlatformKeyPurpose.TRANSPORT:
         curve = connection.hsm_session.create_domain_parameters(
             TokenKeyType.EC, {Attribute.EC_PARAMS: _P256}, local=True
         )
@@ -134,8 +135,8 @@ def _generate(connection: Connection, object_id: bytes, label: str, purpose: Pla
             store=True,
             capabilities=capabilities,
             mechanism=Mechanism.EC_KEY_PAIR_GEN,
-            public_template=dict(templates.public.attributes),
-            private_template=dict(templates.private.attributes),
+            public_template=dict(public.attributes),
+            private_template=dict(private.attributes),
         )
         return
     connection.hsm_session.generate_keypair(
@@ -146,20 +147,20 @@ def _generate(connection: Connection, object_id: bytes, label: str, purpose: Pla
         store=True,
         capabilities=capabilities,
         mechanism=Mechanism.RSA_PKCS_KEY_PAIR_GEN,
-        public_template={Attribute.PUBLIC_EXPONENT: _EXPONENT, **templates.public.attributes},
-        private_template=dict(templates.private.attributes),
+        public_template={Attribute.PUBLIC_EXPONENT: _EXPONENT, **public.attributes},
+        private_template=dict(private.attributes),
     )
 
 
-def _check_pair(private: Key, public: Key, purpose: PlatformKeyPurpose) -> bytes:
+def _check_pair(connection: Connection, private: Key, public: Key, purpose: PlatformKeyPurpose) -> bytes:
     """Compare both halves' attributes; the public half, DER."""
     if not isinstance(private, PrivateKey) or not isinstance(public, PublicKey):
         raise KmsError(Code.KEY_ATTRIBUTES, "the HSM holds something else than a key pair under this object id")
     check_attributes(private, PAIRS[purpose].private)
     check_attributes(public, PAIRS[purpose].public)
-    if private[Attribute.LOCAL] is not True:
+    if not connection.is_made_here(private):
         raise KmsError(Code.KEY_ATTRIBUTES, "the private half of this key pair was not made in the HSM; it is not used")
-    if purpose is PlatformKeyPurpose.SIGNING:
+    if purpose is not PlatformKeyPurpose.TRANSPORT:
         return build_signing_key(public[Attribute.EC_POINT])
     return build_transport_key(public[Attribute.MODULUS], public[Attribute.PUBLIC_EXPONENT])
 

@@ -12,6 +12,8 @@ from pkcs11 import MGF, Attribute, Mechanism, ObjectClass, PrivateKey, PublicKey
 from pkcs11 import KeyType as TokenKeyType
 from pkcs11.exceptions import (
     ArgumentsBad,
+    DataInvalid,
+    DataLenRange,
     EncryptedDataInvalid,
     EncryptedDataLenRange,
     FunctionFailed,
@@ -36,6 +38,8 @@ WRAP_OVERHEAD = 8  # RFC 3394 section 2.2.1: one 64-bit block more than the key
 
 _REFUSALS = (
     ArgumentsBad,
+    DataInvalid,
+    DataLenRange,
     EncryptedDataInvalid,
     EncryptedDataLenRange,
     FunctionFailed,

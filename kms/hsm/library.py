@@ -16,6 +16,8 @@ import pkcs11
 from pkcs11.exceptions import PKCS11Error
 
 from kms.errors import Code, KmsError
+from kms.hsm.p11_kit import use_modules
+from kms.hsm.settings import P11_KIT_MODULES
 from kms.hsm.softhsm_tokens import restore_tokens
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ class Library:
         if "SOFTHSM2_CONF" in environment:
             restore_tokens(Path(environment["SOFTHSM2_CONF"]))
         os.environ.update(environment)
+        if P11_KIT_MODULES in environment:
+            use_modules(Path(environment[P11_KIT_MODULES]))
         self.environment = dict(environment)
         self._process = os.getpid()
         self.epoch += 1

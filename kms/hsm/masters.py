@@ -176,12 +176,12 @@ def generate_master(connection: Connection, object_id: bytes, label: str) -> New
             store=True,
             capabilities=MechanismFlag.DERIVE,
             mechanism=Mechanism.AES_KEY_GEN,
-            template=dict(MASTER.attributes),
+            template=dict(connection.fit(MASTER).attributes),
         )
         secret = get_object(connection, object_id)
     master = load_master(secret, object_id)
     check_use(master, MasterUse.DERIVE)
-    if master.key_type is not KeyType.AES256 or secret[Attribute.LOCAL] is not True:
+    if master.key_type is not KeyType.AES256 or not connection.is_made_here(secret):
         raise KmsError(
             Code.KEY_ATTRIBUTES, f"object {object_id.hex().upper()} is no AES-256 key generated in the HSM; not used"
         )
@@ -206,7 +206,8 @@ def import_master(
         try:
             check_parts(key_type, value)
             _try_value(connection, key_type, value, expected)
-            connection.hsm_session.create_object(build_value_template(MASTER, key_type, value, object_id, label))
+            template = build_value_template(connection.fit(MASTER), key_type, value, object_id, label)
+            connection.hsm_session.create_object(template)
         finally:
             erase(value)
         secret = get_object(connection, object_id)

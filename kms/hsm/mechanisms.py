@@ -15,18 +15,6 @@ from pkcs11.constants import DEFAULT
 from kms.card.keys import CipherMode, KeyType
 from kms.errors import Code, KmsError
 
-REQUIRED = (
-    Mechanism.AES_KEY_GEN,
-    Mechanism.AES_ECB_ENCRYPT_DATA,
-    Mechanism.DES3_ECB_ENCRYPT_DATA,
-    Mechanism.DES3_CBC_ENCRYPT_DATA,
-    Mechanism.AES_ECB,
-    Mechanism.AES_CBC,
-    Mechanism.AES_CMAC,
-    Mechanism.DES3_ECB,
-    Mechanism.DES3_CBC,
-)
-
 # Needed once a platform exchanges keys with a peer.
 PEER = (
     Mechanism.AES_KEY_WRAP,

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+# Names the folder of p11-kit module files in `HsmSettings.environment`.
+P11_KIT_MODULES = "KMS_P11_KIT_MODULES"
+
 MAX_ANSWER_AGE_S = 5.0  # DESIGN section 5: readiness goes red within 5 s
 
 
@@ -11,7 +14,8 @@ class HsmSettings:
     """One token of one PKCS#11 module. All times in seconds.
 
     `module`: path of the PKCS#11 library. `pin`: the user PIN, from a file of its own, never from the configuration.
-    `environment`: set before the library is initialised (SoftHSM2 finds its tokens by SOFTHSM2_CONF).
+    `environment`: set before the library is initialised (SoftHSM2 finds its tokens by SOFTHSM2_CONF,
+    one behind p11-kit is found by `P11_KIT_MODULES`).
     `allow_transient_plaintext`: keys may be read for the moment of wrapping where the token cannot wrap (docs/adr
     0022); ignored in `production`. `call_timeout_s`: a call that takes longer counts as hanging. `first_retry_s`,
     `longest_retry_s`: how long calls fail at once after opening the token failed; doubled each time.

@@ -30,6 +30,9 @@ CAPABILITY_ATTRIBUTES = {
     Attribute.DERIVE: (MechanismFlag.DERIVE, DeriveMixin),
 }
 
+# New in PKCS#11 2.40; a token that does not keep them on lasting objects does not show them (`lasting.py`).
+OPTIONAL_ATTRIBUTES = (Attribute.COPYABLE, Attribute.DESTROYABLE)
+
 # CKA_MODIFIABLE comes last: SoftHSM2 sets a derived key's attributes one by one and refuses what follows it.
 _SESSION_ATTRIBUTES: Mapping[Attribute, bool] = {
     Attribute.TOKEN: False,
@@ -209,10 +212,15 @@ def check_capabilities(key: Key, template: Template) -> None:
 
 
 def check_attributes(key: Key, template: Template) -> None:
-    """Raise `key.attributes` unless the object has exactly the template's attributes. One or two calls."""
+    """Raise `key.attributes` unless the object has exactly the template's attributes. One or two calls.
+
+    Of `OPTIONAL_ATTRIBUTES` a lasting object may lack what its token does not know; a wrong value is refused like any.
+    """
     check_capabilities(key, template)
     found = key.get_attributes(list(template.attributes))
     for name, wanted in template.attributes.items():
+        if name not in found and name in OPTIONAL_ATTRIBUTES and template.attributes[Attribute.TOKEN]:
+            continue
         if found.get(name) is not wanted:
             raise KmsError(
                 Code.KEY_ATTRIBUTES, f"the {template.name} key in the HSM does not have CKA_{name.name}={wanted}"

@@ -16,6 +16,7 @@ def test_a_private_half_stays_in_the_token_and_does_one_thing(purpose: PlatformK
     private, public = PAIRS[purpose].private, PAIRS[purpose].public
     rights = {
         PlatformKeyPurpose.SIGNING: (MechanismFlag.SIGN, MechanismFlag.VERIFY),
+        PlatformKeyPurpose.AUDIT: (MechanismFlag.SIGN, MechanismFlag.VERIFY),
         PlatformKeyPurpose.TRANSPORT: (MechanismFlag.UNWRAP, MechanismFlag.WRAP),
     }
     assert (private.capabilities, public.capabilities) == rights[purpose]

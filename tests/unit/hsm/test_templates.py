@@ -10,6 +10,7 @@ from kms.hsm.templates import (
     MASTER,
     MASTER_TEMPLATES,
     NEW_KEK,
+    OPTIONAL_ATTRIBUTES,
     PEER_TRANSPORT,
     READABLE,
     TRIAL,
@@ -107,13 +108,21 @@ def test_a_master_as_it_should_be_is_accepted() -> None:
 
 @pytest.mark.parametrize("name", sorted(MASTER_VALUES))
 def test_a_master_with_any_other_attribute_is_refused(name: str) -> None:
-    for changed in (
-        MASTER_VALUES | {name: not MASTER_VALUES[name]},
-        {key: value for key, value in MASTER_VALUES.items() if key != name},
-    ):
+    without = {key: value for key, value in MASTER_VALUES.items() if key != name}
+    optional = Attribute[name] in OPTIONAL_ATTRIBUTES  # a token that does not know it does not show it
+    for changed in (MASTER_VALUES | {name: not MASTER_VALUES[name]}, *(() if optional else (without,))):
         with pytest.raises(KmsError, match=f"CKA_{name}") as failure:
             check_attributes(DerivingKey(**changed), MASTER)
         assert failure.value.code is Code.KEY_ATTRIBUTES
+
+
+@pytest.mark.parametrize("name", OPTIONAL_ATTRIBUTES, ids=lambda name: name.name)
+def test_a_master_may_lack_what_its_token_does_not_know_and_a_session_key_may_not(name: Attribute) -> None:
+    check_attributes(DerivingKey(**{key: value for key, value in MASTER_VALUES.items() if key != name.name}), MASTER)
+    session = {key.name: value for key, value in TRIAL.attributes.items() if key is not name}
+    if name in TRIAL.attributes:
+        with pytest.raises(KmsError, match=f"CKA_{name.name}"):
+            check_attributes(DerivingKey(**session), TRIAL)
 
 
 def test_a_right_too_many_or_too_few_is_refused() -> None:

@@ -20,16 +20,26 @@ from kms.db.queries import SqlQueries
 from kms.db.repositories.alarms import SqlAlarmRepository
 from kms.db.repositories.applications import SqlApplicationRepository
 from kms.db.repositories.audit import ChainWriter, SqlAuditRepository
+from kms.db.repositories.campaigns import SqlCampaignRepository
 from kms.db.repositories.cards import SqlCardRepository
+from kms.db.repositories.compromises import SqlCompromises
+from kms.db.repositories.housekeeping import SqlHousekeepingRepository
 from kms.db.repositories.key_sets import SqlKeySetRepository
 from kms.db.repositories.key_updates import SqlKeyUpdateRepository
 from kms.db.repositories.leases import SqlLeaseRepository
 from kms.db.repositories.master_keys import SqlMasterKeyRepository
 from kms.db.repositories.platform_keys import SqlPeerKeyRepository, SqlPlatformKeyRepository
+from kms.db.repositories.recovery import (
+    SqlKeyFindingRepository,
+    SqlPlatformStateRepository,
+    SqlRepairOrderRepository,
+)
+from kms.db.repositories.policies import SqlPolicyRepository
 from kms.db.repositories.security_domains import SqlSecurityDomainRepository
 from kms.db.repositories.terminals import SqlTerminalRepository
 from kms.db.repositories.transfers import SqlTransferRepository
 from kms.db.repositories.visits import SqlVisitRepository
+from kms.db.sweeps import SqlSweeps
 from kms.errors import Code, KmsError
 
 SCHEMA_REVISION = "0010"
@@ -99,6 +109,16 @@ class SqlTransaction:
         return SqlPeerKeyRepository(self._connection)
 
     @cached_property
+    def policies(self) -> SqlPolicyRepository:
+        """Policies."""
+        return SqlPolicyRepository(self._connection)
+
+    @cached_property
+    def sweeps(self) -> SqlSweeps:
+        """Statements over all key sets."""
+        return SqlSweeps(self._connection)
+
+    @cached_property
     def alarms(self) -> SqlAlarmRepository:
         """Alarms."""
         return SqlAlarmRepository(self._connection)
@@ -107,6 +127,36 @@ class SqlTransaction:
     def leases(self) -> SqlLeaseRepository:
         """Leases and the last runs of jobs."""
         return SqlLeaseRepository(self._connection)
+
+    @cached_property
+    def platform_state(self) -> SqlPlatformStateRepository:
+        """The platform's condition."""
+        return SqlPlatformStateRepository(self._connection)
+
+    @cached_property
+    def repair_orders(self) -> SqlRepairOrderRepository:
+        """Repair orders."""
+        return SqlRepairOrderRepository(self._connection)
+
+    @cached_property
+    def key_findings(self) -> SqlKeyFindingRepository:
+        """What was found on cards."""
+        return SqlKeyFindingRepository(self._connection)
+
+    @cached_property
+    def campaigns(self) -> SqlCampaignRepository:
+        """Campaigns."""
+        return SqlCampaignRepository(self._connection)
+
+    @cached_property
+    def compromises(self) -> SqlCompromises:
+        """What is below a master."""
+        return SqlCompromises(self._connection)
+
+    @cached_property
+    def housekeeping(self) -> SqlHousekeepingRepository:
+        """Sweeps and figures."""
+        return SqlHousekeepingRepository(self._connection)
 
     @cached_property
     def queries(self) -> SqlQueries:

@@ -18,6 +18,7 @@ from kms.domain.campaigns import CampaignFilter
 from kms.domain.cards import DomainKind
 from kms.domain.policies import Policy
 from kms.domain.policy_text import build_policy_text, parse_policy_text
+from kms.domain.terminal_limits import CardSpan, TerminalLimits
 
 KCV_LENGTH = 3
 
@@ -87,6 +88,7 @@ class FilterText(TypeDecorator[CampaignFilter]):
         for name in ("first_identity", "last_identity", "aid_prefix"):
             if name in given:
                 given[name] = bytes.fromhex(given[name])
+        given["no_route"] = tuple(given.get("no_route", ()))
         given["identities"] = tuple(bytes.fromhex(item) for item in given.get("identities", ()))
         if "expired_by" in given:
             given["expired_by"] = datetime.fromisoformat(given["expired_by"])
@@ -118,6 +120,28 @@ class PolicyText(TypeDecorator[Policy]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> Policy | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Read."""
         return None if value is None else parse_policy_text(value)
+
+
+class LimitsText(TypeDecorator[TerminalLimits]):
+    """A terminal's limits as JSON text: ranges and AIDs in hexadecimal."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: TerminalLimits | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Write."""
+        if value is None:
+            return None
+        cards = [[span.first.hex(), span.last.hex()] for span in value.cards]
+        return json.dumps({"cards": cards, "aids": [aid.hex() for aid in value.aids]}, separators=(",", ":"))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> TerminalLimits | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Read."""
+        if value is None:
+            return None
+        stored = json.loads(value)
+        spans = tuple(CardSpan(bytes.fromhex(first), bytes.fromhex(last)) for first, last in stored["cards"])
+        return TerminalLimits(spans, tuple(bytes.fromhex(aid) for aid in stored["aids"]))
 
 
 def enum_type(enum: type[StrEnum], name: str) -> Enum:

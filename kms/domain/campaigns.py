@@ -55,7 +55,8 @@ class CampaignFilter:
 
     `first_identity`, `last_identity`: a range of card identities, both inclusive, compared as bytes. `aid_prefix`: the
     first bytes of the AID. `master_id`: what the key set in force is derived from. `key_type`: of that set.
-    `expired_by`: that set's end is not later.
+    `expired_by`: that set's end is not later. `no_route`: profiles of cards whose compromised keys only people replace
+    (PUT KEY reaches no security domain that has keys of its own).
     """
 
     kind: DomainKind | None = None
@@ -69,6 +70,7 @@ class CampaignFilter:
     master_id: str | None = None
     key_type: KeyType | None = None
     expired_by: datetime | None = None
+    no_route: tuple[str, ...] = ()
 
 
 def check_filter(chosen: CampaignFilter) -> None:
@@ -140,6 +142,15 @@ def move_campaign(campaign: Campaign, to: CampaignState, at: datetime, why: str 
     started_at = campaign.started_at or (at if to is CampaignState.RUNNING else None)
     finished_at = at if to in FINAL_STATES else None
     return replace(campaign, state=to, state_reason=why, started_at=started_at, finished_at=finished_at)
+
+
+@dataclass(frozen=True)
+class Filled:
+    """One batch of filling, or a count of all. `last`: the security domain it came to, empty when none was left."""
+
+    last: str
+    matched: int
+    added: int
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Rules: a transaction is short and never spans an HSM call. Repositories take and
 None, `save` writes all columns of an existing row. Leaving the `with` block commits; an exception rolls back.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,13 +15,18 @@ from kms.card.keys import KcvMethod, KeyPort, KeyType
 from kms.domain.alarms import Alarm
 from kms.domain.audit import AuditEvent
 from kms.domain.audit_chain import AuditRecord, ChainHead, Checkpoint
+from kms.domain.campaigns import Campaign, CampaignCounts, CampaignState, Filled
 from kms.domain.cards import Application, Card, SecurityDomain
+from kms.domain.compromises import Affected, AffectedDomain, Marked, MasterUse, Remedy
 from kms.domain.keys import KeySet, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
+from kms.domain.housekeeping import ExpiredVisits, FleetFigures, Overdue
 from kms.domain.leases import JobRun, Lease
 from kms.domain.orders import Report
+from kms.domain.recovery import AnchorMark, KeyFinding, PlatformState, RepairOrder
 from kms.domain.transfers import Envelope, RelayedOrder, Transfer, TransferAnswer, TransferRequest, TransferState
 from kms.domain.updates import KeyUpdate
 from kms.domain.visits import Terminal, Visit, VisitEvent
+from kms.service.policy_ports import PolicyRepository, Sweeps
 
 T = TypeVar("T")
 
@@ -76,10 +81,66 @@ class KeySetRepository(Repository[KeySet], Protocol):
 
 class KeyUpdateRepository(Repository[KeyUpdate], Protocol):
     def list_open_for_card(self, card_id: str) -> Sequence[KeyUpdate]:
-        """PENDING and RUNNING updates of the card's security domains, the ISD's first, then by due time."""
+        """PENDING and RUNNING updates of the card's security domains, the ISD's first, then by due time.
+
+        Of a campaign: PENDING ones only while it runs and has released them (`due_at` <= `released_until`).
+        """
         ...
 
     def list_for_domain(self, security_domain_id: str) -> Sequence[KeyUpdate]: ...
+
+
+class CampaignRepository(Repository[Campaign], Protocol):
+    def find_by_name(self, name: str) -> Campaign | None: ...
+    def list_in(self, states: Sequence[CampaignState]) -> Sequence[Campaign]:
+        """The campaigns in these states, oldest first."""
+        ...
+
+    def count_matching(self, campaign: Campaign) -> Filled:
+        """What filling would come to; writes nothing, and the campaign need not be stored."""
+        ...
+
+    def fill(self, campaign: Campaign, *, due_at: datetime, limit: int, at: datetime) -> Filled:
+        """Add updates for the next security domains after the cursor, at most `limit`; who has an open one gets none.
+
+        The campaign's own row is not changed. Raises `input.conflict` or `visit.conflict` where another adds an update
+        for one of them at the same time; the transaction may be tried again.
+        """
+        ...
+
+    def count_updates(self, campaign_id: str, now: datetime) -> CampaignCounts:
+        """What became of the campaign's updates, in one statement."""
+        ...
+
+    def cancel_pending(self, campaign_id: str, *, at: datetime, why: str, limit: int) -> int:
+        """Cancel at most `limit` updates that no visit has begun; returns how many."""
+        ...
+
+
+class Compromises(Protocol):
+    """Masters and what is below them. `no_route`: profiles of cards whose compromised keys only people replace."""
+
+    def mark(self, master_id: str, *, limit: int, at: datetime) -> Marked:
+        """Mark what is below the master in the next security domains, at most `limit`, as COMPROMISED.
+
+        Their cards are claimed and their open visits fenced; open updates that would run under such a set are
+        cancelled; a provider's issuer is to be asked. What is marked already is not come to again.
+        """
+        ...
+
+    def find_use(self, master_id: str) -> MasterUse:
+        """What hangs on a master."""
+        ...
+
+    def count_affected(self, master_id: str, no_route: tuple[str, ...]) -> Affected:
+        """The security domains below a compromised master by what becomes of them."""
+        ...
+
+    def list_affected(
+        self, master_id: str, no_route: tuple[str, ...], *, remedies: Sequence[Remedy], limit: int, offset: int
+    ) -> Sequence[AffectedDomain]:
+        """A page of them by card identity and AID; `remedies` empty: all."""
+        ...
 
 
 class ApplicationRepository(Repository[Application], Protocol):
@@ -147,8 +208,8 @@ class AuditRepository(Protocol):
         """The ends of all chains, or of those with a record at or after `since`, by name."""
         ...
 
-    def read_records(self, chain: str, *, after: int, up_to: int) -> Iterator[AuditRecord]:
-        """The records of a chain with sequences above `after`, up to `up_to`, in order."""
+    def list_records(self, chain: str, *, after: int, up_to: int, limit: int = 1000) -> Sequence[AuditRecord]:
+        """The first records of a chain with sequences above `after`, up to `up_to`, in order."""
         ...
 
     def add_checkpoint(self, checkpoint: Checkpoint) -> None:
@@ -183,6 +244,31 @@ class AlarmRepository(Repository[Alarm], Protocol):
     def list_newest(self, *, limit: int = 100, offset: int = 0) -> Sequence[Alarm]: ...
 
 
+class HousekeepingRepository(Protocol):
+    """Sets of rows in a few statements, whatever their number."""
+
+    def expire_visits(self, before: datetime, at: datetime, text: str, limit: int) -> ExpiredVisits:
+        """End up to `limit` OPEN visits whose deadline was before that; their cards are claimed.
+
+        What is in flight on their cards is in doubt and their RUNNING updates are PENDING again, unless another open
+        visit may go on with them. `text`: the visits' result. Raises `visit.conflict` when a step came between.
+        """
+        ...
+
+    def delete_visits(self, before: datetime, limit: int) -> int:
+        """Delete up to `limit` visits that are over, with their journals, whose deadline was before that; how many.
+
+        Visits with a cryptogram that fitted no known set are evidence, and stay. The database refuses deadlines that
+        are less than seven days past.
+        """
+        ...
+
+    def count_overdue(self, now: datetime) -> Overdue: ...
+    def read_figures(self, now: datetime) -> FleetFigures:
+        """The platform in numbers, by a handful of aggregate statements."""
+        ...
+
+
 class LeaseRepository(Protocol):
     def now(self) -> datetime:
         """The database's clock."""
@@ -206,6 +292,35 @@ class LeaseRepository(Protocol):
     def save_run(self, run: JobRun) -> None: ...
 
 
+class PlatformStateRepository(Repository[PlatformState], Protocol):
+    def find_current(self) -> PlatformState | None:
+        """The one row; None while nothing was ever found behind."""
+        ...
+
+
+class RepairOrderRepository(Repository[RepairOrder], Protocol):
+    def find_open(self, card_id: str) -> RepairOrder | None: ...
+    def find_newest(self, card_id: str) -> RepairOrder | None: ...
+
+
+class KeyFindingRepository(Repository[KeyFinding], Protocol):
+    def list_for_order(self, repair_order_id: str) -> Sequence[KeyFinding]:
+        """What a repair order's visits found, oldest first."""
+        ...
+
+    def list_of_recovery(self, since: datetime, *, limit: int = 100, offset: int = 0) -> Sequence[KeyFinding]:
+        """A page of what recovery found since then, oldest first."""
+        ...
+
+    def mark_applied(self, repair_order_id: str, at: datetime) -> None:
+        """Record that the records were set to what the order's visits found."""
+        ...
+
+    def count_by_kind(self, since: datetime) -> dict[str, int]:
+        """How many findings of each kind recovery made since then."""
+        ...
+
+
 class Transaction(Protocol):
     """The repositories of one database transaction."""
 
@@ -217,6 +332,10 @@ class Transaction(Protocol):
     def key_sets(self) -> KeySetRepository: ...
     @property
     def key_updates(self) -> KeyUpdateRepository: ...
+    @property
+    def campaigns(self) -> CampaignRepository: ...
+    @property
+    def compromises(self) -> Compromises: ...
     @property
     def applications(self) -> ApplicationRepository: ...
     @property
@@ -232,9 +351,21 @@ class Transaction(Protocol):
     @property
     def peer_keys(self) -> PeerKeyRepository: ...
     @property
+    def policies(self) -> PolicyRepository: ...
+    @property
+    def sweeps(self) -> Sweeps: ...
+    @property
     def alarms(self) -> AlarmRepository: ...
     @property
     def leases(self) -> LeaseRepository: ...
+    @property
+    def housekeeping(self) -> HousekeepingRepository: ...
+    @property
+    def platform_state(self) -> PlatformStateRepository: ...
+    @property
+    def repair_orders(self) -> RepairOrderRepository: ...
+    @property
+    def key_findings(self) -> KeyFindingRepository: ...
     @property
     def audit(self) -> AuditRepository: ...
 
@@ -244,6 +375,10 @@ class Store(Protocol):
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """Open a transaction: commit at the end of the block, roll back on an exception."""
+        ...
+
+    def reading(self) -> AbstractContextManager[Transaction]:
+        """Open a transaction that only reads: it waits for no writer."""
         ...
 
     def check(self) -> None:
@@ -426,6 +561,18 @@ class PeerLine(Protocol):
 
     def accept_control(self, transfer_id: str) -> TransferState:
         """Tell the issuer that the provider's own keys are proved; the issuer's state, `CLOSED`."""
+        ...
+
+
+class Anchor(Protocol):
+    """What stands outside the database and tells whether the database is behind (DESIGN section 4)."""
+
+    def read(self) -> AnchorMark | None:
+        """What was written last; None where nothing was. Raises `config.invalid` for what cannot be read."""
+        ...
+
+    def write(self, mark: AnchorMark) -> None:
+        """Write it, whole or not at all."""
         ...
 
 

@@ -6,8 +6,8 @@ from sqlalchemy import select, update
 
 from kms.db.models import CardRow, KeyUpdateRow, SecurityDomainRow
 from kms.db.repositories.base import SqlRepository
+from kms.db.repositories.key_updates import build_served
 from kms.domain.cards import Card, CardState
-from kms.domain.updates import OPEN_STATES
 from kms.errors import Code, KmsError
 
 
@@ -27,11 +27,11 @@ class SqlCardRepository(SqlRepository[Card]):
         return self._list_in("identity", identities)
 
     def list_pending(self, *, limit: int = 100, offset: int = 0) -> Sequence[Card]:
-        """Read a page of the cards in service that have open updates, oldest first."""
+        """Read a page of the cards in service that have updates to be done now, oldest first."""
         owed = (
             select(SecurityDomainRow.card_id)
             .join(KeyUpdateRow, KeyUpdateRow.security_domain_id == SecurityDomainRow.id)
-            .where(KeyUpdateRow.state.in_(sorted(OPEN_STATES)))
+            .where(build_served())
         )
         statement = self._select().where(CardRow.state == CardState.ENROLLED, CardRow.id.in_(owed))
         return self._list(statement.order_by(CardRow.id).limit(limit).offset(offset))

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import case, update
+from sqlalchemy import ColumnElement, and_, case, exists, or_, update
 
-from kms.db.models import KeyUpdateRow, SecurityDomainRow
+from kms.db.models import CampaignRow, KeyUpdateRow, SecurityDomainRow
 from kms.db.repositories.base import SqlRepository
+from kms.domain.campaigns import CampaignState
 from kms.domain.cards import DomainKind
-from kms.domain.updates import OPEN_STATES, KeyUpdate
+from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateState
 
 
 class SqlKeyUpdateRepository(SqlRepository[KeyUpdate]):
@@ -26,12 +27,15 @@ class SqlKeyUpdateRepository(SqlRepository[KeyUpdate]):
         super().add(item)
 
     def list_open_for_card(self, card_id: str) -> Sequence[KeyUpdate]:
-        """PENDING and RUNNING updates of the card's security domains, the ISD's first, then by due time."""
+        """PENDING and RUNNING updates of the card's security domains, the ISD's first, then by due time.
+
+        Not those that wait for their campaign (`build_served`).
+        """
         isd_first = case((SecurityDomainRow.kind == DomainKind.ISD, 0), else_=1)
         return self._list(
             self._select()
             .join(SecurityDomainRow, SecurityDomainRow.id == KeyUpdateRow.security_domain_id)
-            .where(SecurityDomainRow.card_id == card_id, KeyUpdateRow.state.in_(sorted(OPEN_STATES)))
+            .where(SecurityDomainRow.card_id == card_id, build_served())
             .order_by(isd_first, KeyUpdateRow.due_at, KeyUpdateRow.id)
         )
 
@@ -42,3 +46,17 @@ class SqlKeyUpdateRepository(SqlRepository[KeyUpdate]):
             .where(KeyUpdateRow.security_domain_id == security_domain_id)
             .order_by(KeyUpdateRow.requested_at, KeyUpdateRow.id)
         )
+
+
+def build_served() -> ColumnElement[bool]:
+    """Whether an update is open and may be done now.
+
+    One of a campaign only while that runs and has released it; what a visit began before is gone on with.
+    """
+    released = exists().where(
+        CampaignRow.id == KeyUpdateRow.campaign_id,
+        CampaignRow.state == CampaignState.RUNNING,
+        CampaignRow.released_until >= KeyUpdateRow.due_at,
+    )
+    waits_for_nobody = or_(KeyUpdateRow.campaign_id.is_(None), KeyUpdateRow.state == UpdateState.RUNNING, released)
+    return and_(KeyUpdateRow.state.in_(sorted(OPEN_STATES)), waits_for_nobody)

@@ -21,6 +21,7 @@ from kms.card.channel import (
     Handshake,
     SecureChannel,
     check_card_cryptogram,
+    get_host_challenge_length,
     open_channel,
     parse_initialize_update,
 )
@@ -69,9 +70,13 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Finished:
-    """The program did its work. `handshake`: the channel the last INITIALIZE UPDATE left half open, to go on from."""
+    """The program did its work. `handshake`: the channel the last INITIALIZE UPDATE left half open, to go on from.
+
+    `authenticated`: R-MACs of the channel protect the answers that say so; without them anybody can have said it.
+    """
 
     handshake: Handshake | None = None
+    authenticated: bool = False
     kind: Literal["finished"] = "finished"
 
 
@@ -110,7 +115,8 @@ class Reconciled:
     """What Reconcile found. `present`: SELECT succeeded. `in_force`: candidates whose cryptogram was valid.
 
     `key_versions`: key version numbers that GET DATA E0 claims (unproved), None when it was refused.
-    `handshake`: of `opened`, the candidate answered by the batch's last command, to go on from.
+    `handshake`: of `opened`, the candidate answered by the batch's last command, to go on from. `strange`: key versions
+    whose cryptogram fits no candidate.
     """
 
     present: bool
@@ -120,10 +126,23 @@ class Reconciled:
     opened: str | None = None
     handshake: Handshake | None = None
     lost: bool = False
+    strange: tuple[int, ...] = ()
     kind: Literal["reconciled"] = "reconciled"
 
 
-Outcome = Finished | Broken | Mismatch | Reconciled
+@dataclass(frozen=True)
+class Probed:
+    """What Probe found. Fields as in `Reconciled`; `lost`: an answer is missing, so that nothing follows from silence."""
+
+    present: bool
+    in_force: tuple[Evidence, ...]
+    key_versions: tuple[int, ...] | None
+    strange: tuple[int, ...]
+    lost: bool
+    kind: Literal["probed"] = "probed"
+
+
+Outcome = Finished | Broken | Mismatch | Reconciled | Probed
 
 
 class AnswerError(Exception):
@@ -223,15 +242,31 @@ def parse_handshake(
     at = "INITIALIZE UPDATE"
     ok = check_answer(answer, at, INS_INITIALIZE_UPDATE)
     with card_answers(at):
-        handshake = parse_initialize_update(ok.data, host_challenge, parameters.scp)
+        handshake = parse_initialize_update(ok.data, take_challenge(host_challenge, parameters), parameters.scp)
     if handshake.kvn != kvn:
         raise AnswerError(at, f"{at}: asked for key version {kvn:02X}, the card answered for {handshake.kvn:02X}")
     return handshake
 
 
+def take_challenge(host_challenge: bytes, parameters: ChannelParameters) -> bytes:
+    """The bytes of a program's host challenge that this protocol and option use: the first 8, or 16.
+
+    Raises `input.invalid` when there are fewer.
+    """
+    length = get_host_challenge_length(parameters)
+    if len(host_challenge) < length:
+        raise KmsError(Code.INPUT_INVALID, f"a host challenge of {length} bytes is needed; {len(host_challenge)} came")
+    return host_challenge[:length]
+
+
+def build_question(parameters: ChannelParameters, kvn: int, host_challenge: bytes) -> CommandApdu:
+    """INITIALIZE UPDATE as a channel of these parameters begins with it."""
+    return build_initialize_update(kvn, take_challenge(host_challenge, parameters))
+
+
 def build_opening(parameters: ChannelParameters, kvn: int, host_challenge: bytes) -> Batch:
     """The batch that selects a security domain and asks for its challenge under a key version."""
-    return Batch(to_bytes((build_select(parameters.aid), build_initialize_update(kvn, host_challenge))))
+    return Batch(to_bytes((build_select(parameters.aid), build_question(parameters, kvn, host_challenge))))
 
 
 def parse_opening(

@@ -11,16 +11,17 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from kms.card.channel import Handshake
 from kms.card.keys import KeyPort
-from kms.card.programs import create_ssd, delete_keys, reconcile, replace_keys
+from kms.card.programs import create_ssd, delete_keys, probe, reconcile, replace_keys
 from kms.card.programs.base import AnswerError
 from kms.card.programs.create_ssd import CreateSsd
 from kms.card.programs.delete_keys import DeleteKeys
+from kms.card.programs.probe import Probe
 from kms.card.programs.reconcile import Reconcile
 from kms.card.programs.replace_keys import ReplaceKeys
 from kms.card.programs.step import Step
 from kms.errors import Code, KmsError
 
-ProgramState = CreateSsd | ReplaceKeys | DeleteKeys | Reconcile
+ProgramState = CreateSsd | ReplaceKeys | DeleteKeys | Reconcile | Probe
 
 _JSON = ConfigDict(ser_json_bytes="hex", val_json_bytes="hex", extra="forbid")
 _STATE: TypeAdapter[ProgramState] = TypeAdapter(Annotated[ProgramState, Field(discriminator="kind")], config=_JSON)
@@ -42,7 +43,7 @@ def load_state(text: str) -> ProgramState:
 
 
 def start(state: ProgramState, keys: KeyPort, host_challenge: bytes, handshake: Handshake | None = None) -> Step:
-    """Begin a program. `host_challenge`: 8 fresh bytes; `handshake`: a half open channel of its current key set."""
+    """Begin a program. `host_challenge`: 16 fresh bytes; `handshake`: a half open channel of its current key set."""
     try:
         match state:
             case CreateSsd():
@@ -53,6 +54,8 @@ def start(state: ProgramState, keys: KeyPort, host_challenge: bytes, handshake: 
                 return delete_keys.start(state, keys, host_challenge, handshake)
             case Reconcile():
                 return reconcile.start(state, host_challenge)
+            case Probe():
+                return probe.start(state, host_challenge)
             case _:
                 assert_never(state)
     except AnswerError as error:
@@ -71,6 +74,8 @@ def advance(state: ProgramState, responses: Sequence[bytes], keys: KeyPort, host
                 return delete_keys.advance(state, responses, keys)
             case Reconcile():
                 return reconcile.advance(state, responses, keys)
+            case Probe():
+                return probe.advance(state, responses, keys)
             case _:
                 assert_never(state)
     except AnswerError as error:

@@ -12,7 +12,6 @@ from kms.card import scp02, scp03
 from kms.card.apdu import CommandApdu, ResponseApdu
 from kms.card.channel_state import ChannelParameters, ChannelState, Handshake, SecurityLevel
 from kms.card.keys import KeyHandle, KeyPort, KeySetRef
-from kms.card.secure_messaging import get_most_plain_data
 from kms.errors import Code, KmsError
 
 __all__ = [
@@ -97,8 +96,8 @@ def get_max_command_data(parameters: ChannelParameters) -> int:
     """Get the most bytes of plain data that `wrap` takes in one command: 255 less C-MAC and padding."""
     check_protocol(parameters.scp)
     if parameters.scp == 2:
-        return get_most_plain_data(parameters.level, scp02.MAC_LENGTH, scp02.BLOCK)
-    return get_most_plain_data(parameters.level, scp03.get_mac_length(parameters.i), scp03.BLOCK)
+        return scp02.get_max_command_data(parameters)
+    return scp03.get_max_command_data(parameters)
 
 
 def check_card_cryptogram(keys: KeyPort, ref: KeySetRef, handshake: Handshake, parameters: ChannelParameters) -> None:

@@ -19,6 +19,7 @@ from kms.card.secure_messaging import (
     check_marker,
     check_r_mac,
     check_room,
+    get_most_plain_data,
     is_error,
     pad,
 )
@@ -51,6 +52,11 @@ def parse_initialize_update(data: bytes, host_challenge: bytes) -> Handshake:
         card_challenge=data[14:20],
         card_cryptogram=data[20:28],
     )
+
+
+def get_max_command_data(parameters: ChannelParameters) -> int:
+    """Get the most bytes of plain data in one command."""
+    return get_most_plain_data(parameters.level, MAC_LENGTH, BLOCK)
 
 
 def check_card_cryptogram(keys: KeyPort, ref: KeySetRef, handshake: Handshake, parameters: ChannelParameters) -> None:

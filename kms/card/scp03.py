@@ -18,6 +18,7 @@ from kms.card.secure_messaging import (
     check_marker,
     check_r_mac,
     check_room,
+    get_most_plain_data,
     is_error,
     pad,
 )
@@ -39,6 +40,11 @@ COUNTER_LENGTH = 3
 def get_mac_length(i: int) -> int:
     """Get the size of challenges, cryptograms and MACs on the wire: 8 bytes, in S16 mode 16."""
     return 16 if i & I_S16 else 8
+
+
+def get_max_command_data(parameters: ChannelParameters) -> int:
+    """Get the most bytes of plain data in one command."""
+    return get_most_plain_data(parameters.level, get_mac_length(parameters.i), BLOCK)
 
 
 def parse_initialize_update(data: bytes, host_challenge: bytes) -> Handshake:

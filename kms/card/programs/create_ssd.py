@@ -18,12 +18,18 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from kms.card.apdu import CommandApdu, ResponseApdu
-from kms.card.channel import ChannelParameters, ChannelState, Handshake, SecureChannel, resume_channel
+from kms.card.channel import (
+    ChannelParameters,
+    ChannelState,
+    Handshake,
+    SecureChannel,
+    get_max_command_data,
+    resume_channel,
+)
 from kms.card.commands import (
     DomainLifeCycle,
     StatusScope,
     build_get_status,
-    build_initialize_update,
     build_install_for_install,
     build_install_for_personalization,
     build_key_dgis,
@@ -43,6 +49,7 @@ from kms.card.programs.base import (
     Finished,
     ForeignDomainError,
     build_opening,
+    build_question,
     card_answers,
     check_answer,
     check_secured,
@@ -103,7 +110,8 @@ class SsdRecipe:
 class CreateSsd:
     """State of the program. `parent`: the ISD's set in force; `initial`: the SSD's first keys.
 
-    `sent`: names of the last batch's commands; `channel`: the ISD's, from the second batch on.
+    `sent`: names of the last batch's commands; `channel`: the ISD's, from the second batch on. `initial_parameters`: of
+    the SSD's channel under the initial set (None: as the ISD's).
     """
 
     parameters: ChannelParameters
@@ -116,11 +124,17 @@ class CreateSsd:
     host_challenge: bytes = field(default=b"", repr=False)
     channel: ChannelState | None = None
     sent: tuple[str, ...] = ()
+    initial_parameters: ChannelParameters | None = None
     kind: Literal["create-ssd"] = "create-ssd"
 
     @property
     def ssd_parameters(self) -> ChannelParameters:
-        """The channel of the SSD itself."""
+        """The channel of the SSD itself, under its initial set."""
+        return self.initial_parameters or self.parent_parameters
+
+    @property
+    def parent_parameters(self) -> ChannelParameters:
+        """The channel of the SSD itself while it has no keys of its own: under its parent's."""
         return replace(self.parameters, aid=self.recipe.aid)
 
     @property
@@ -198,11 +212,12 @@ def _made(
         raise AnswerError(INSTALL, _say_foreign(state), answers[2].sw if answers[2] else None)
     if state.recipe.route == "put-key":
         program = replace_keys.ReplaceKeys(
-            parameters=state.ssd_parameters,
+            parameters=state.parent_parameters,
             current=state.parent,
             new=state.initial,
             add=True,
             aes_block_form=state.aes_block_form,
+            new_parameters=state.ssd_parameters,
         )
         return replace_keys.start(program, keys, host_challenge)
     check_secured(channel, answers[3], PERSONALIZE, INS[PERSONALIZE])
@@ -233,7 +248,8 @@ def _say_foreign(state: CreateSsd) -> str:
 def _key(state: CreateSsd, channel: SecureChannel, keys: KeyPort, host_challenge: bytes) -> Step:
     recipe = state.recipe
     initial, installs = build_initial_keys(keys, channel, state.initial.ref, state.initial.label)
-    blocks = build_store_data_blocks(build_key_dgis(initial), max_data=recipe.max_command_data)
+    max_data = min(recipe.max_command_data, get_max_command_data(state.parameters))
+    blocks = build_store_data_blocks(build_key_dgis(initial), max_data=max_data)
     commands: list[CommandApdu] = [channel.wrap(block) for block in blocks]
     sent = ["STORE DATA"] * len(commands)
     if recipe.set_personalized:
@@ -241,7 +257,7 @@ def _key(state: CreateSsd, channel: SecureChannel, keys: KeyPort, host_challenge
             channel.wrap(build_set_status(StatusScope.APPLICATIONS, DomainLifeCycle.PERSONALIZED, recipe.aid))
         )
         sent.append("SET STATUS")
-    commands += [build_select(recipe.aid), build_initialize_update(state.initial.ref.kvn, host_challenge)]
+    commands += [build_select(recipe.aid), build_question(state.ssd_parameters, state.initial.ref.kvn, host_challenge)]
     after = replace(
         state,
         stage="keying",

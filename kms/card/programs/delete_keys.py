@@ -1,7 +1,8 @@
 """DeleteKeys: an old key set out of a security domain, under the one that took its place.
 
 DELETE goes without first asking whether the old set is still there: an answer that says it went by itself may be
-forged, and a DELETE of an absent set does no harm. GET DATA E0 then shows whether it is gone.
+forged, and a DELETE of an absent set does no harm. GET DATA E0 then shows whether it is gone: beyond doubt where the
+channel has R-MACs, else only as far as the terminal is to be believed (`Finished.authenticated`).
 """
 
 from collections.abc import Sequence
@@ -95,7 +96,7 @@ def _deleted(state: DeleteKeys, opened: ChannelState, responses: Sequence[bytes]
     if state.old_kvn in versions:
         still = f"DELETE: the card still shows key version {state.old_kvn:02X} and answered"
         raise AnswerError("DELETE", f"{still} {describe_status(said, INS_DELETE)}", said)
-    return Step(outcome=Finished())
+    return Step(outcome=Finished(authenticated=opened.parameters.level.has_r_mac))
 
 
 def _key_identifiers(state: DeleteKeys) -> tuple[int | None, ...]:

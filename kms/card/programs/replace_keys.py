@@ -3,8 +3,8 @@
 The first batch opens the channel (SELECT, INITIALIZE UPDATE); it is left out when the program before left one half
 open. The second is EXTERNAL AUTHENTICATE, PUT KEY of three keys, and INITIALIZE UPDATE under the new key version, whose
 card cryptogram proves that the new set is in force. A set that PUT KEY cannot name (factory version FF, GP 2.3.1
-section 11.8.2.3.1) or that is the parent's is not replaced: the new set is added, and DeleteKeys
-takes away what must go.
+section 11.8.2.3.1), that is the parent's or that is of another key type is not replaced: the new set is added, and
+DeleteKeys takes away what must go. A set of another type is proved by a channel of its own protocol.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from kms.card.channel import ChannelParameters, ChannelState, Handshake, resume_channel
-from kms.card.commands import build_initialize_update, build_put_key, check_put_key_response
+from kms.card.commands import build_put_key, check_put_key_response
 from kms.card.keys import KeyPort
 from kms.card.programs.base import (
     Batch,
@@ -21,6 +21,7 @@ from kms.card.programs.base import (
     Finished,
     Installs,
     build_opening,
+    build_question,
     card_answers,
     check_secured,
     open_checked,
@@ -33,6 +34,7 @@ from kms.card.programs.base import (
 from kms.card.programs.new_keys import build_put_key_fields
 from kms.card.programs.step import Step
 from kms.card.status import INS_EXTERNAL_AUTHENTICATE, INS_PUT_KEY
+from kms.errors import Code, KmsError
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class ReplaceKeys:
     """State of the program. `add`: the new set is added (P1 = 00) instead of replacing the current one.
 
     `channel` and `installs`: the open channel and the new set's check values, once the installing batch was built.
+    `new_parameters`: of the channel that proves the new set, where its keys are of another protocol than the current's.
     """
 
     parameters: ChannelParameters
@@ -50,7 +53,13 @@ class ReplaceKeys:
     host_challenge: bytes = field(default=b"", repr=False)
     channel: ChannelState | None = None
     installs: Installs | None = None
+    new_parameters: ChannelParameters | None = None
     kind: Literal["replace-keys"] = "replace-keys"
+
+    @property
+    def proving_parameters(self) -> ChannelParameters:
+        """The channel under the new set."""
+        return self.new_parameters or self.parameters
 
     @property
     def may_have_changed_card(self) -> bool:
@@ -75,14 +84,21 @@ def advance(state: ReplaceKeys, responses: Sequence[bytes], keys: KeyPort, host_
 
 
 def _install(state: ReplaceKeys, handshake: Handshake, host_challenge: bytes, keys: KeyPort) -> Step:
-    channel = open_checked(keys, state.current, handshake, state.parameters)
     new = state.new
+    if not state.add and new.ref.key_type is not state.current.ref.key_type:
+        # PUT KEY replaces keys by keys of their own type and length (GP 2.3.1 section 11.8.2.3.1; ADR 0073).
+        raise KmsError(
+            Code.INPUT_INVALID,
+            f"a {state.current.ref.key_type} set is not replaced by a {new.ref.key_type} one:"
+            " add the new set, prove it, then delete the old one",
+        )
+    channel = open_checked(keys, state.current, handshake, state.parameters)
     fields, installs = build_put_key_fields(keys, channel, new.ref, new.label, state.aes_block_form)
     existing = None if state.add else state.current.ref.kvn
     commands = (
         channel.external_authenticate(),
         channel.wrap(build_put_key(existing, new.ref.kvn, fields)),
-        build_initialize_update(new.ref.kvn, host_challenge),
+        build_question(state.proving_parameters, new.ref.kvn, host_challenge),
     )
     after = replace(state, host_challenge=host_challenge, channel=channel.state(), installs=installs)
     proof = Evidence(state.current.label, handshake.sequence_counter)
@@ -99,6 +115,6 @@ def _installed(
     answer = check_secured(channel, put_key, names[1], INS_PUT_KEY)
     with card_answers(names[1]):
         check_put_key_response(answer.data, state.new.ref.kvn, installs.kcvs)
-    handshake = parse_handshake(update, state.host_challenge, state.parameters, state.new.ref.kvn)
-    proof = prove(keys, state.new, handshake, state.parameters)
+    handshake = parse_handshake(update, state.host_challenge, state.proving_parameters, state.new.ref.kvn)
+    proof = prove(keys, state.new, handshake, state.proving_parameters)
     return Step(outcome=Finished(handshake), proved=(proof,))

@@ -17,7 +17,7 @@ from kms.domain.policy_window import Window
 from kms.errors import Code, Fault, KmsError
 
 JITTER_STEPS = 1 << 16
-_JITTER_DIGITS = 4  # hexadecimal digits at the end of a key set's id, which are random (RFC 9562 section 5.7)
+JITTER_DIGITS = 4  # hexadecimal digits at the end of a key set's id, which are random (RFC 9562 section 5.7)
 _DAY = 86_400  # seconds
 _MAX_DAYS = 3660
 _MAX_AID = 16
@@ -111,7 +111,7 @@ class Policy:
         """When a set becomes due: the same for ever for one set. None for initial keys, which are replaced at once."""
         if purpose is DerivationPurpose.SSD_INITIAL:
             return None
-        early = self.jitter_days * _DAY * int(key_set_id[-_JITTER_DIGITS:], 16) // JITTER_STEPS
+        early = self.jitter_days * _DAY * int(key_set_id[-JITTER_DIGITS:], 16) // JITTER_STEPS
         return expires_at - timedelta(days=self.lead_days, seconds=early)
 
     def is_valid_at(self, now: datetime) -> bool:

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 
 from kms.bootstrap import Platform
 from kms.card.apdu import CommandApdu, ResponseApdu, parse_response
-from kms.card.channel import ChannelParameters, SecurityLevel, open_channel, parse_initialize_update
+from kms.card.channel import (
+    ChannelParameters,
+    get_host_challenge_length,
+    open_channel,
+    parse_initialize_update,
+)
 from kms.card.commands import (
     DataTag,
     build_get_data,
@@ -20,11 +25,12 @@ from kms.card.commands import (
 )
 from kms.card.keys import DerivationPurpose, DerivedKeys, KeyPort, KeySetRef
 from kms.card.status import StatusWord, describe_status
-from kms.domain.cards import DomainState, SecurityDomain
+from kms.domain.cards import DomainState, SecurityDomain, get_scp
 from kms.domain.keys import KeySet, KeyState, MasterKind
 from kms.errors import Code, KmsError
 from kms.service.card_record import CardRecord, load_card_record
 from kms.service.key_refs import build_candidate, build_master_ref
+from kms.service.plan import find_level
 from terminal.card import Card
 
 
@@ -57,10 +63,12 @@ def attempt_channels(platform: Platform, identity: bytes, card: Card) -> Iterato
         if enrolled is None:
             raise KmsError(Code.CARD_UNKNOWN, "the card in the reader is not enrolled")
         record = load_card_record(tx, enrolled, ())
-    level = SecurityLevel(platform.config.profiles[enrolled.profile].security_level)
+    profile = platform.config.profiles[enrolled.profile]
     for key_set in record.key_sets.values():
         domain = record.domains[key_set.security_domain_id]
-        parameters = ChannelParameters(enrolled.scp, enrolled.scp_i, level, domain.aid)
+        scp = get_scp(key_set.key_type)
+        i = enrolled.get_i(scp)
+        parameters = ChannelParameters(scp, i, find_level(profile, scp, i), domain.aid)
         made_for = str(key_set.purpose or "vendor")
         current = key_set.state is KeyState.ACTIVE
         try:
@@ -102,7 +110,7 @@ def _attempt(keys: KeyPort, ref: KeySetRef, parameters: ChannelParameters, card:
     selected = _transmit(card, build_select(parameters.aid))
     if selected.sw != StatusWord.OK:
         return False, f"SELECT: {describe_status(selected.sw)}"
-    host_challenge = secrets.token_bytes(8)
+    host_challenge = secrets.token_bytes(get_host_challenge_length(parameters))
     update = _transmit(card, build_initialize_update(ref.kvn, host_challenge))
     if update.sw != StatusWord.OK:
         return False, f"INITIALIZE UPDATE: {describe_status(update.sw)}"

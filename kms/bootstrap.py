@@ -11,6 +11,8 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from kms.anchors.anchor_file import AnchorFile
+from kms.anchors.syslog_anchor import SyslogAnchor
 from kms.config import Config, HsmConfig, PeerRole, PlatformMode, read_pin
 from kms.db.store import SqlStore, open_store
 from kms.domain.identifiers import build_uuid7
@@ -19,6 +21,7 @@ from kms.hsm.vault import TokenVault, open_vault
 from kms.peer import PeerClient
 from kms.service.alarms import AlarmService
 from kms.service.applications import ApplicationService
+from kms.service.audit_log import AnchorWriter, AuditLogService
 from kms.service.cards import CardService, CardSettings
 from kms.service.domain_requests import DomainRequests
 from kms.service.exchange import ExchangeService
@@ -58,6 +61,7 @@ class Platform:
     keys: KeyService
     platform_keys: PlatformKeyService
     exchange: ExchangeService
+    audit_log: AuditLogService
     cards: CardService
     terminals: TerminalService
     updates: UpdateService
@@ -106,6 +110,14 @@ def open_platform(config: Config) -> Platform:
             lab_mode=config.platform.mode is PlatformMode.LAB,
         ),
         platform_keys=platform_keys,
+        audit_log=AuditLogService(
+            store=store,
+            clock=clock,
+            platform_keys=platform_keys,
+            anchors=build_anchors(config),
+            platform=config.platform.name,
+            node=config.platform.node,
+        ),
         exchange=ExchangeService(
             store=store,
             vault=vault,
@@ -156,6 +168,16 @@ def open_platform(config: Config) -> Platform:
         visits=visits,
         alarms=AlarmService(store=store, clock=clock, identifiers=identifiers),
     )
+
+
+def build_anchors(config: Config) -> list[AnchorWriter]:
+    """The places outside the database that remember checkpoints of the audit log."""
+    anchors: list[AnchorWriter] = []
+    if config.audit.anchor_file is not None:
+        anchors.append(AnchorFile(config.audit.anchor_file))
+    if config.audit.syslog:
+        anchors.append(SyslogAnchor())
+    return anchors
 
 
 def build_hsm_settings(config: Config) -> HsmSettings:

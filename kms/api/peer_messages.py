@@ -57,8 +57,8 @@ class TransferAnswerMessage(Message):
 
     state: TransferState
     kdd: str
-    scp: StrictInt
-    scp_i: StrictInt
+    scp02_i: StrictInt | None
+    scp03_i: StrictInt | None
     profile: str
     refusal: str
 
@@ -68,8 +68,8 @@ class TransferAnswerMessage(Message):
         return cls(
             state=answer.state,
             kdd=build_hex(answer.kdd),
-            scp=answer.scp,
-            scp_i=answer.scp_i,
+            scp02_i=answer.scp02_i,
+            scp03_i=answer.scp03_i,
             profile=answer.profile,
             refusal=answer.refusal,
         )

@@ -6,11 +6,13 @@ strings are written as hexadecimal text, numbers as TOML integers (`0x20`). Fiel
 
 from dataclasses import dataclass
 
+from kms.card.keys import KeyType
 from kms.errors import Code, Fault, KmsError
 
 INITIAL_KEY_ROUTES = ("store-data", "put-key")
 AES_BLOCK_FORMS = ("long", "short")
 GENERATIONS_PER_RANGE = 16
+SCP03_LEVELS = (0x01, 0x03, 0x11, 0x13, 0x33)
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,9 @@ class CardProfile:
     deletes the set; else one DELETE per key. `security_level`: 1 or 3, C-MAC without or with C-DECRYPTION; `r_mac`: ask
     for response protection where the card's "i" offers it. `max_command_data`: most plain bytes in one STORE DATA (239
     leaves 8 for a MAC and 8 for padding). `set_status_personalized`: send SET STATUS 0F after the keys.
+    `scp03_level`: the level of SCP03 channels, 01, 03, 11, 13 or 33, less what the card's "i" does not offer.
+    `isd_key_type`: of the issuer's own ISD keys (None: as the vendor's); `ssd_key_type`: of SSD keys, whatever the
+    catalogue says (None: as the catalogue says). AES types only go to cards that speak SCP03.
     """
 
     name: str
@@ -41,6 +46,9 @@ class CardProfile:
     r_mac: bool = False
     max_command_data: int = 239
     set_status_personalized: bool = False
+    scp03_level: int = 0x33
+    isd_key_type: KeyType | None = None
+    ssd_key_type: KeyType | None = None
 
     def __post_init__(self) -> None:
         last_start = 0x7F - (GENERATIONS_PER_RANGE - 1)
@@ -56,6 +64,9 @@ class CardProfile:
             "kvn_start_scp02": (1 <= self.kvn_start_scp02 <= last_start, "leaves no 16 key versions in 01-7F"),
             "kvn_start_scp03": (1 <= self.kvn_start_scp03 <= last_start, "leaves no 16 key versions in 01-7F"),
             "security_level": (self.security_level in (1, 3), "is neither 1 nor 3"),
+            "scp03_level": (self.scp03_level in SCP03_LEVELS, "is none of 0x01, 0x03, 0x11, 0x13, 0x33"),
+            "isd_key_type": (self.isd_key_type is not KeyType.DES3, "is DES3: cards hold DES2 or AES keys"),
+            "ssd_key_type": (self.ssd_key_type is not KeyType.DES3, "is DES3: cards hold DES2 or AES keys"),
             "max_command_data": (32 <= self.max_command_data <= most, f"is not 32-{most}"),
         }
         faults = tuple(Fault(name, what) for name, (holds, what) in rules.items() if not holds)

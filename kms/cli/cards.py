@@ -26,10 +26,11 @@ def cards_group() -> None:
 def import_cards(ctx: click.Context, file: Path, as_json: bool) -> None:
     r"""Enrol the cards of a manufacturer's CSV FILE.
 
-    The file is checked whole; with any fault nothing is enrolled. Importing it again does no harm. Its first line is
+    The file is checked whole; with any fault nothing is enrolled. Importing it again does no harm. A card whose line
+    gives neither scp02_i nor scp03_i is recognized when it first comes. The first line is
 
     \b
-    identity,kdd,isd_aid,isd_kvn,scp,scp_i,vendor_master,diversification,profile
+    identity,kdd,isd_aid,isd_kvn,scp02_i,scp03_i,vendor_master,diversification,profile
     """
     if file.stat().st_size > MAX_FILE:
         raise click.BadParameter(f"the file is larger than {MAX_FILE >> 20} MB; split it.", param_hint="FILE")
@@ -60,8 +61,8 @@ def list_cards(ctx: click.Context, limit: int, offset: int, as_json: bool) -> No
     """List cards, the newest first."""
     with get_store(ctx).reading() as reading:
         rows = reading.queries.list_cards(limit=limit, offset=offset)
-    columns = ("identity", "state", "scp", "profile", "security_domains", "open_updates", "enrolled_at")
-    shown = rows if as_json else [_show_protocol(row) for row in rows]
+    columns = ("identity", "state", "protocols", "profile", "security_domains", "open_updates", "enrolled_at")
+    shown = rows if as_json else [_show_protocols(row) for row in rows]
     print_rows(shown, columns, as_json=as_json, title="Cards")
 
 
@@ -81,15 +82,20 @@ def show_card(ctx: click.Context, identity: bytes, as_json: bool) -> None:
     if as_json:
         print_json(build_record(card, security_domains=domains, open_updates=updates, applications=applications))
         return
-    print_record(_show_protocol(build_record(card)), as_json=False, title="Card")
+    print_record(_show_protocols(build_record(card)), as_json=False, title="Card")
     print_rows([build_record(item) for item in domains], DOMAIN_COLUMNS, as_json=False, title="\nSecurity domains")
     print_rows([build_record(item) for item in updates], UPDATE_COLUMNS, as_json=False, title="\nOpen updates")
     columns = ("aid", "state", "requested_at", "ready_at")
     print_rows([build_record(item) for item in applications], columns, as_json=False, title="\nApplications")
 
 
-def _show_protocol(row: Row) -> Row:
-    """The row with the protocol as people write it: `SCP02 i=55`."""
-    protocol = f"SCP{row['scp']:02} i={row['scp_i']:02X}"
-    shown = {name: value for name, value in row.items() if name != "scp_i"}
-    return shown | {"scp": protocol}
+def _show_protocols(row: Row) -> Row:
+    """The row with the protocols as people write them: `SCP02 i=55, SCP03 i=70 (claimed)`."""
+    said = []
+    for name in ("scp02", "scp03"):
+        option = row[f"{name}_i"]
+        if isinstance(option, int):
+            said.append(f"{name.upper()} i={option:02X}{' (claimed)' if row[f'{name}_claimed'] else ''}")
+    hidden = {"scp02_i", "scp03_i", "scp02_claimed", "scp03_claimed"}
+    shown = {name: value for name, value in row.items() if name not in hidden}
+    return shown | {"protocols": ", ".join(said) or "not known yet"}

@@ -135,6 +135,17 @@ class KeysConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class AuditConfig:
+    """Where checkpoints of the audit log are anchored outside the database.
+
+    `anchor_file`: appended to; keep it on another disk, best on another machine. `syslog`: also to syslog(3).
+    """
+
+    anchor_file: ResolvedPath | None = None
+    syslog: bool = False
+
+
+@dataclass(frozen=True, config=STRICT)
 class CatalogueEntry:
     """An application that card users may apply for, and the security domain it needs.
 
@@ -162,6 +173,7 @@ class Sections:
     cards: CardsConfig
     keys: KeysConfig
     visits: VisitsConfig = field(default_factory=VisitsConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
     applications: tuple[CatalogueEntry, ...] = ()
     peers: tuple[PeerConfig, ...] = ()
     card_ranges: tuple[CardRangeEntry, ...] = ()
@@ -187,3 +199,4 @@ class Config:
     profiles: Mapping[str, CardProfile]
     peers: tuple[PeerConfig, ...] = ()
     card_ranges: tuple[CardRange, ...] = ()
+    audit: AuditConfig = field(default_factory=AuditConfig)

@@ -2,7 +2,8 @@
 
 Rules: UTF-8 (a byte order mark is taken), comma-separated, LF or CRLF, the header line exactly `HEADER`. No field
 holds a line break, so each line is parsed by itself and a broken one never hides the next. Blank lines are skipped.
-Hex is written without spaces, in either case.
+Hex is written without spaces, in either case. `scp02_i` and `scp03_i` are empty for a protocol that the card does not
+speak; with both empty the card is recognized when it first comes.
 """
 
 import csv
@@ -10,34 +11,57 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from kms.card.channel import OPTIONS
 from kms.card.keys import Diversification
+from kms.domain.cards import SCP02, SCP03
 from kms.errors import Fault
 
-COLUMNS = ("identity", "kdd", "isd_aid", "isd_kvn", "scp", "scp_i", "vendor_master", "diversification", "profile")
+COLUMNS = (
+    "identity",
+    "kdd",
+    "isd_aid",
+    "isd_kvn",
+    "scp02_i",
+    "scp03_i",
+    "vendor_master",
+    "diversification",
+    "profile",
+)
 HEADER = ",".join(COLUMNS)
 
 MAX_LINE = 2000  # characters; a whole line of the longest values has fewer than 500
 KDD_LENGTH = 10
 FACTORY_KVN = 0xFF
-SCP02_OPTIONS = (0x15, 0x35, 0x55, 0x75)
 HEX = re.compile(r"(?:[0-9A-Fa-f]{2})*\Z")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class CardLine:
-    """One card of the file. `line`: its line number, from 1. Names are of a vendor master and of a card profile."""
+    """One card of the file. `line`: its line number, from 1. Names are of a vendor master and of a card profile.
+
+    `scp02_i`, `scp03_i`: None of a protocol that the file does not give the card.
+    """
 
     line: int
     identity: bytes
     kdd: bytes
     isd_aid: bytes
     isd_kvn: int
-    scp: int
-    scp_i: int
+    scp02_i: int | None
+    scp03_i: int | None
     vendor_master: str
     diversification: Diversification
     profile: str
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the line says which protocols the card speaks."""
+        return self.scp02_i is not None or self.scp03_i is not None
+
+    def find_i(self, scp: int) -> int | None:
+        """Find the "i" of a protocol (2, 3)."""
+        return {SCP02: self.scp02_i, SCP03: self.scp03_i}[scp]
 
 
 @dataclass(frozen=True)
@@ -147,19 +171,19 @@ def _parse_kvn(field: str) -> int:
     return kvn
 
 
-def _parse_scp(field: str) -> int:
-    if field == "03":
-        raise _FieldFaultError("SCP03 cards cannot be enrolled yet; only 02 is supported")
-    if field != "02":
-        raise _FieldFaultError("must be 02")
-    return 2
+def _parse_option(scp: int) -> Callable[[str], int | None]:
+    supported = sorted(OPTIONS[scp])
 
+    def parse(field: str) -> int | None:
+        if not field:
+            return None
+        option = _parse_byte_field(field)[0]
+        if option not in supported:
+            known = ", ".join(f"{item:02X}" for item in supported)
+            raise _FieldFaultError(f"is no supported option of SCP{scp:02d}: {known}, or empty")
+        return option
 
-def _parse_scp_i(field: str) -> int:
-    option = _parse_byte_field(field)[0]
-    if option not in SCP02_OPTIONS:
-        raise _FieldFaultError("is no supported SCP02 option: 15, 35, 55 or 75")
-    return option
+    return parse
 
 
 def _parse_name(field: str) -> str:
@@ -181,8 +205,8 @@ PARSERS: tuple[Callable[[str], object], ...] = (
     _parse_hex(KDD_LENGTH, KDD_LENGTH),
     _parse_hex(5, 16),
     _parse_kvn,
-    _parse_scp,
-    _parse_scp_i,
+    _parse_option(SCP02),
+    _parse_option(SCP03),
     _parse_name,
     _parse_diversification,
     _parse_name,

@@ -8,12 +8,6 @@ from kms.card.keys import Diversification, KeyType
 from kms.errors import Code, KmsError
 
 SCP02, SCP03 = 2, 3
-SUPPORTED_OPTIONS = {
-    SCP02: (0x15, 0x35, 0x55, 0x75),  # explicit initiation, three keys, ICV encryption (GP 2.3.1 Table E-1)
-    # Amendment D section 5.1, with S16 in bit 1: response protection 20 or 60, pseudo-random challenge 10.
-    SCP03: tuple(s16 | challenge | r for s16 in (0x00, 0x01) for r in (0x00, 0x20, 0x60) for challenge in (0x00, 0x10)),
-}
-"""The "i" parameters that this server speaks, by protocol."""
 
 
 class CardState(StrEnum):
@@ -29,9 +23,9 @@ class Card:
     """An enrolled card. `identity`: IIN | CIN, or the CPLC fields of its profile, fixed for ever. `kdd`: 10 bytes.
 
     `scp02_i`, `scp03_i`: the "i" parameter of each secure channel protocol the card speaks, None of one that it does
-    not; both None: not known yet, the next visit recognizes the card. `scp02_claimed`, `scp03_claimed`: that "i" is what
-    the card said of itself, which anybody can forge, and no channel was opened by it yet. `profile`: name of a card
-    profile in config/card_profiles. `version`: counted up by every step of a visit (see `CardRepository.claim`).
+    not; both None: not known yet, the next visit recognizes the card. `scp02_claimed`, `scp03_claimed`: that "i" is
+    what the card said of itself, which anybody can forge, and no channel was opened by it yet. `profile`: name of a
+    card profile in config/card_profiles. `version`: counted up by every step of a visit (see `CardRepository.claim`).
     `trusted_since`: when an officer last released it; what counted against it before counts no more. `batch`: what its
     manufacturer's batch was called when it was enrolled, for policies and campaigns; empty for none.
     """
@@ -46,6 +40,7 @@ class Card:
     state: CardState
     enrolled_at: datetime
     quarantine_reason: str = ""
+    quarantine_code: str = ""
     version: int = 0
     trusted_since: datetime | None = None
     scp02_claimed: bool = False
@@ -67,6 +62,11 @@ class Card:
         """Whether the protocol's "i" came with the card's file or a channel was opened by it."""
         claimed = {SCP02: self.scp02_claimed, SCP03: self.scp03_claimed}[scp]
         return self.find_i(scp) is not None and not claimed
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any protocol of the card is known, by whomever's word."""
+        return self.scp02_i is not None or self.scp03_i is not None
 
     @property
     def is_recognized(self) -> bool:
@@ -112,6 +112,7 @@ class SecurityDomain:
     """A security domain on a card. `privileges`: 1 or 3 bytes (GP 2.3.1 section 11.1.2); empty for the ISD.
 
     `last_generation`: highest derivation generation ever used for this card and AID (-1: none yet).
+    `looked_at`: when a visit last looked which of all derivable key sets it holds.
     `managed_by`: platform name. `key_type`: of the keys it is first given by us, where the card speaks the protocol for
     it (`choose_key_type`); None: as the keys under which they go in.
     """
@@ -126,6 +127,7 @@ class SecurityDomain:
     privileges: bytes
     last_generation: int
     created_at: datetime
+    looked_at: datetime | None = None
     key_type: KeyType | None = None
 
 

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
+from kms.card.channel import OPTIONS
 from kms.card.derivation import MAX_GENERATION
 from kms.card.key_sets import gp_kcv_method
 from kms.card.keys import KcvMethod, KeyRole, KeyType
+from kms.domain.cards import SCP03, Card, choose_key_type, get_scp
 from kms.domain.transfers import HandOver, Transfer
 from kms.errors import Code, KmsError
 
@@ -98,10 +100,12 @@ def parse_payload(payload: bytes) -> HandOver:
     return hand_over
 
 
-def check_hand_over(hand_over: HandOver, *, expected: Transfer, own_name: str, now: datetime, kek_kcv: bytes) -> None:
+def check_hand_over(
+    hand_over: HandOver, *, expected: Transfer, card: Card, own_name: str, now: datetime, kek_kcv: bytes
+) -> None:
     """Raise unless a hand-over, its signature checked, is the one that this provider waits for.
 
-    `expected`: the provider's own record of the transfer. `kek_kcv`: of the KEK agreed with that issuer, 5 bytes.
+    `expected`, `card`: the provider's own records. `kek_kcv`: of the KEK agreed with that issuer, 5 bytes.
     Raises `transfer.envelope-`: recipient, issuer, transfer, card, domain, period, early, expired, key-type, kek, keys.
     """
     if hand_over.provider != own_name:
@@ -115,11 +119,24 @@ def check_hand_over(hand_over: HandOver, *, expected: Transfer, own_name: str, n
     if hand_over.aid != expected.aid:
         raise KmsError(Code.ENVELOPE_DOMAIN, "The hand-over is for another security domain")
     _check_times(hand_over, now)
-    if hand_over.key_type is not expected.key_type or hand_over.key_type.is_aes != (hand_over.scp == 3):
-        raise KmsError(Code.ENVELOPE_KEY_TYPE, f"The hand-over's keys are not {expected.key_type} as asked for")
+    _check_key_type(hand_over, expected, card)
     if hand_over.kek_kcv != kek_kcv:
         raise KmsError(Code.ENVELOPE_KEK, "The hand-over's keys are wrapped under a KEK that is not the agreed one")
     _check_keys(hand_over)
+
+
+def _check_key_type(hand_over: HandOver, expected: Transfer, card: Card) -> None:
+    """The keys are of the type asked for, DES2 on a card that speaks SCP02 alone, and of a protocol the card speaks."""
+    if hand_over.scp_i not in OPTIONS[hand_over.scp] or hand_over.scp != get_scp(hand_over.key_type):
+        raise KmsError(Code.ENVELOPE_KEY_TYPE, "The hand-over's secure channel protocol does not go with its keys")
+    if card.is_known:
+        if hand_over.scp_i != card.find_i(hand_over.scp):
+            raise KmsError(Code.ENVELOPE_KEY_TYPE, "The hand-over's secure channel protocol is not the card's")
+        wanted = choose_key_type(card, expected.key_type)
+    else:  # the issuer did not know the card either when it was asked
+        wanted = expected.key_type if hand_over.scp == SCP03 else KeyType.DES2
+    if hand_over.key_type is not wanted:
+        raise KmsError(Code.ENVELOPE_KEY_TYPE, f"The hand-over's keys are not {wanted} as asked for")
 
 
 def _check_times(hand_over: HandOver, now: datetime) -> None:

@@ -47,7 +47,8 @@ OPEN_TRANSFERS = frozenset(
 class Transfer:
     """One transfer as one side records it. `peer`: the other platform's name. `aid`: of the SSD, 5-16 bytes.
 
-    `privileges`: of the SSD, 1 or 3 bytes. `security_domain_id`: this side's row, once there is one. `envelope`: the
+    `privileges`: of the SSD, 1 or 3 bytes. `key_type`: of the initial keys, as asked for: AES on a card that speaks
+    SCP02 alone means DES2 (`kms.domain.cards.choose_key_type`). `security_domain_id`: this side's row, once there is one. `envelope`: the
     provider's copy of the hand-over, erased when control is its own. `session_id`: the issuer's visit that is relayed
     now. `refusal`: why, in words safe to show.
     """
@@ -121,13 +122,14 @@ class TransferRequest:
 class TransferAnswer:
     """What the issuer says to a request: its state, and what the provider must know of the card.
 
-    `kdd`: 10 bytes; `scp`, `scp_i`: of the card's secure channel; `profile`: the card profile's name.
+    `kdd`: 10 bytes; `scp02_i`, `scp03_i`: the "i" of each protocol the card is known to speak, None of both where the
+    issuer does not know yet; `profile`: the card profile's name.
     """
 
     state: TransferState
     kdd: bytes
-    scp: int
-    scp_i: int
+    scp02_i: int | None
+    scp03_i: int | None
     profile: str
     refusal: str = ""
 

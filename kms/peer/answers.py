@@ -35,8 +35,8 @@ M = TypeVar("M", bound=_Answer)
 class _TransferAnswer(_Answer):
     state: TransferState
     kdd: Annotated[str, Field(pattern=r"^[0-9A-F]{20}$")]
-    scp: Annotated[StrictInt, Field(ge=2, le=3)]
-    scp_i: Annotated[StrictInt, Field(ge=0, le=0xFF)]
+    scp02_i: Annotated[StrictInt, Field(ge=0, le=0xFF)] | None
+    scp03_i: Annotated[StrictInt, Field(ge=0, le=0xFF)] | None
     profile: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
     refusal: Text
 
@@ -65,8 +65,8 @@ def parse_transfer_answer(body: bytes) -> TransferAnswer:
     return TransferAnswer(
         state=answer.state,
         kdd=bytes.fromhex(answer.kdd),
-        scp=answer.scp,
-        scp_i=answer.scp_i,
+        scp02_i=answer.scp02_i,
+        scp03_i=answer.scp03_i,
         profile=answer.profile,
         refusal=clean_text(answer.refusal),
     )

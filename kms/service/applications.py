@@ -104,6 +104,7 @@ class ApplicationService:
             privileges=entry.privileges,
             last_generation=-1,
             created_at=self._clock.now(),
+            key_type=entry.ssd_key_type,
         )
         tx.security_domains.add(domain)
         return domain

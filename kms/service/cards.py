@@ -6,15 +6,17 @@ without harm. One audit event stands for a file, with its SHA-256 and its number
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 
-from kms.card.keys import KcvMethod, KeyType
+from kms.card.key_sets import gp_kcv_method
+from kms.card.keys import Diversification, KeyType
+from kms.card.profile import CardProfile
 from kms.domain.audit import AuditEvent
 from kms.domain.card_file import CardLine, build_where, parse_card_file
-from kms.domain.cards import Card, CardState, DomainKind, DomainState, SecurityDomain
+from kms.domain.cards import SCP02, SCP03, Card, CardState, DomainKind, DomainState, SecurityDomain, get_scp
 from kms.domain.keys import Delivery, KeySet, KeyState, MasterKey, MasterKind
 from kms.domain.updates import KeyUpdate, UpdateReason, UpdateState
 from kms.errors import Code, Fault, KmsError
@@ -27,13 +29,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class CardSettings:
-    """What enrolment needs of the configuration. `profiles`: names of the card profiles that exist.
+    """What enrolment needs of the configuration. `profiles`: the card profiles that exist, by name.
 
     `take_over_isd`: whether an enrolled card is owed the ISD's change from the vendor's keys to the issuer's own.
     """
 
     platform: str
-    profiles: frozenset[str]
+    profiles: Mapping[str, CardProfile]
     take_over_isd: bool
 
 
@@ -148,9 +150,19 @@ class _Importer:
         master = self._find_master(line.vendor_master)
         if master is None:
             yield Fault(where, "there is no ACTIVE vendor master of this name; import it with `kms keys import`")
-        elif master.key_type is not KeyType.DES2:
+            return
+        if master.key_type is KeyType.DES3:
             # SCP02 keys are two-key triple DES (GP Card Specification 2.3.1 appendix E.4.1).
-            yield Fault(where, f"is of type {master.key_type}; SCP02 cards need a DES2 master")
+            yield Fault(where, f"is of type {master.key_type}; a card's keys are DES2 or AES")
+        elif line.is_given and line.find_i(get_scp(master.key_type)) is None:
+            scp = get_scp(master.key_type)
+            what = f"is of type {master.key_type}, whose keys open SCP{scp:02d}; the line gives no scp{scp:02d}_i"
+            yield Fault(where, what)
+        if line.diversification is not Diversification.NONE and master.key_type.is_aes != (
+            line.diversification is Diversification.KDF3
+        ):
+            what = f"does not go with a vendor master of type {master.key_type}"
+            yield Fault(build_where(line.line, "diversification"), what)
 
     def _find_conflicts(self, batch: Sequence[CardLine]) -> Iterator[Fault]:
         """Faults of cards that are enrolled with other values; those with the same are remembered as known."""
@@ -182,8 +194,8 @@ class _Importer:
             "kdd": line.kdd == card.kdd,
             "isd_aid": isd is not None and line.isd_aid == isd.aid,
             "isd_kvn": factory is not None and line.isd_kvn == factory.kvn,
-            "scp": line.scp == card.scp,
-            "scp_i": line.scp_i == card.scp_i,
+            "scp02_i": _is_same_option(line, card, SCP02),
+            "scp03_i": _is_same_option(line, card, SCP03),
             "vendor_master": factory is not None and line.vendor_master == self._get_master_name(factory.master_id),
             "diversification": line.diversification == card.diversification,
             "profile": line.profile == card.profile,
@@ -222,8 +234,8 @@ class _Importer:
             id=self._identifiers.new(),
             identity=line.identity,
             kdd=line.kdd,
-            scp=line.scp,
-            scp_i=line.scp_i,
+            scp02_i=line.scp02_i,
+            scp03_i=line.scp03_i,
             profile=line.profile,
             diversification=line.diversification,
             state=CardState.ENROLLED,
@@ -242,6 +254,7 @@ class _Importer:
             privileges=b"",
             last_generation=0,  # the vendor's set; our first is 1
             created_at=self._now,
+            key_type=self._settings.profiles[line.profile].isd_key_type,
         )
 
     def _build_factory_set(self, line: CardLine, isd: SecurityDomain) -> KeySet:
@@ -259,7 +272,7 @@ class _Importer:
             delivery=Delivery.FACTORY,
             state=KeyState.ACTIVE,
             kcvs=(),
-            kcv_method=KcvMethod.DES_ZERO,
+            kcv_method=gp_kcv_method(master.key_type),
             created_at=self._now,
         )
 
@@ -280,6 +293,11 @@ def split_batches(lines: Iterable[CardLine]) -> Iterator[list[CardLine]]:
     iterator = iter(lines)
     while batch := list(islice(iterator, BATCH)):
         yield batch
+
+
+def _is_same_option(line: CardLine, card: Card, scp: int) -> bool:
+    """Whether the file says of a protocol what is on record; a line that gives none contradicts nothing."""
+    return not line.is_given or line.find_i(scp) == card.find_i(scp)
 
 
 def _find_line(fault: Fault) -> int:

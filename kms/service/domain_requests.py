@@ -8,11 +8,12 @@ import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from kms.card.keys import Diversification, KeyType
+from kms.card.channel import OPTIONS
+from kms.card.keys import Diversification
 from kms.config import CatalogueEntry
 from kms.domain.audit import AuditEvent
 from kms.domain.card_ranges import CardRange, find_issuer
-from kms.domain.cards import Card, CardState, DomainKind, DomainState, SecurityDomain
+from kms.domain.cards import SCP02, SCP03, Card, CardState, DomainKind, DomainState, SecurityDomain
 from kms.domain.keys import KeyState
 from kms.domain.transfers import (
     OPEN_TRANSFERS,
@@ -33,6 +34,16 @@ def holds_trusted_keys(tx: Transaction, domain: SecurityDomain) -> bool:
     states = [item.state for item in tx.key_sets.list_for_domain(domain.id)]
     is_compromised = KeyState.COMPROMISED in states and KeyState.ACTIVE not in states
     return domain.state is DomainState.KEYED and not is_compromised
+
+
+def check_option(scp: int, option: int | None) -> int | None:
+    """Take an issuer's word for a protocol's "i". Raises `peer.protocol-violation` for one that does not exist here."""
+    if option is not None and option not in OPTIONS[scp]:
+        raise KmsError(
+            Code.PEER_PROTOCOL,
+            f"The issuer says that the card speaks SCP{scp:02d} with i={option:02X}, which this platform does not",
+        )
+    return option
 
 
 class DomainRequests:
@@ -107,7 +118,7 @@ class DomainRequests:
             card_identity=card_identity,
             aid=entry.ssd_aid,
             privileges=entry.privileges,
-            key_type=KeyType.DES2,  # of SCP02 cards
+            key_type=entry.ssd_key_type,
             state=TransferState.REQUESTED,
             requested_at=self._clock.now(),
             security_domain_id=domain.id if domain is not None else None,
@@ -126,8 +137,8 @@ class DomainRequests:
                 id=self._identifiers.new(),
                 identity=transfer.card_identity,
                 kdd=answer.kdd,
-                scp=answer.scp,
-                scp_i=answer.scp_i,
+                scp02_i=check_option(SCP02, answer.scp02_i),
+                scp03_i=check_option(SCP03, answer.scp03_i),
                 profile=answer.profile,
                 diversification=Diversification.NONE,  # the vendor's keys are the issuer's affair
                 state=CardState.ENROLLED,
@@ -147,6 +158,7 @@ class DomainRequests:
                 privileges=entry.privileges,
                 last_generation=-1,
                 created_at=now,
+                key_type=entry.ssd_key_type,
             )
             tx.security_domains.add(domain)
         tx.transfers.save(replace(transfer, security_domain_id=domain.id))

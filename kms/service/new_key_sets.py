@@ -10,10 +10,11 @@ from datetime import datetime
 from kms.card.key_sets import gp_kcv_method
 from kms.card.keys import DerivationPurpose, KeyType
 from kms.card.profile import CardProfile
-from kms.domain.cards import DomainKind, SecurityDomain
+from kms.domain.cards import DomainKind, SecurityDomain, get_scp
 from kms.domain.generations import next_generation
 from kms.domain.keys import Delivery, KeySet, KeyState, MasterKind
 from kms.service.card_record import CardRecord
+from kms.service.key_ends import check_issuing
 
 MASTER_KINDS = {
     DerivationPurpose.ISD: MasterKind.ISD,
@@ -36,15 +37,18 @@ class NewKeySet:
 def plan_key_set(record: CardRecord, domain: SecurityDomain, profile: CardProfile, new: NewKeySet) -> KeySet:
     """Plan the next key set of a security domain and write it into the record.
 
-    Raises `key.missing` without an active master, `input.conflict` without a free key version.
+    Raises `key.missing` without an active master, `key.state` or `key.expired` for one that issues nothing any more,
+    `input.conflict` without a free key version.
     """
     master = record.get_active_master(MASTER_KINDS[new.purpose])
+    check_issuing(master, new.at)
     avoid = _taken_versions(record, domain, new.purpose)
-    generation = next_generation(profile, record.card.scp, domain.last_generation, avoid)
+    scp = get_scp(new.key_type)
+    generation = next_generation(profile, scp, domain.last_generation, avoid)
     key_set = KeySet(
         id=new.id,
         security_domain_id=domain.id,
-        kvn=profile.get_kvn(record.card.scp, generation),
+        kvn=profile.get_kvn(scp, generation),
         key_type=new.key_type,
         purpose=new.purpose,
         master_id=master.id,

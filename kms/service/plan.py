@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, cast
 
-from kms.card.channel import ChannelParameters, SecurityLevel
+from kms.card.channel import ChannelParameters, SecurityLevel, get_max_command_data
 from kms.card.commands import KVN_FACTORY
 from kms.card.keys import DerivationPurpose, KeyType
 from kms.card.profile import CardProfile
@@ -17,7 +17,7 @@ from kms.card.programs.delete_keys import DeleteKeys
 from kms.card.programs.reconcile import Reconcile
 from kms.card.programs.replace_keys import ReplaceKeys
 from kms.card.programs.state import ProgramState
-from kms.domain.cards import DomainKind, DomainState, SecurityDomain
+from kms.domain.cards import SCP02, SCP03, Card, DomainKind, DomainState, SecurityDomain, choose_key_type, get_scp
 from kms.domain.keys import Delivery, KeySet, KeyState
 from kms.domain.transfers import Transfer
 from kms.domain.updates import KeyUpdate
@@ -27,8 +27,10 @@ from kms.service.key_refs import build_candidate, find_hand_over
 from kms.service.new_key_sets import MASTER_KINDS, NewKeySet, plan_key_set
 from kms.service.ports import Identifiers
 
-R_MAC_OPTION = 0x20  # "i" parameter bit 6: R-MAC supported (GP 2.3.1 Table E-1)
-KNOWN_CHALLENGE_OPTION = 0x40  # bit 7: the card challenge follows from AID, counter and MAC key
+R_MAC_OPTION = 0x20  # "i" parameter bit 6: R-MAC supported (GP 2.3.1 Table E-1; Amendment D section 5.1)
+R_ENC_OPTION = 0x40  # SCP03 bit 7: with bit 6, R-MAC and R-ENCRYPTION supported
+# The card challenge follows from AID, counter and a static key: SCP02 bit 7, SCP03 bit 5.
+KNOWN_CHALLENGE_OPTION = {SCP02: 0x40, SCP03: 0x10}
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,12 @@ class Planner:
         if new is None:
             new = self._plan_operative_set(record, domain, update, current)
         return ReplaceKeys(
-            parameters=self.parameters(record, domain),
+            parameters=self.parameters(record, domain, current.key_type),
             current=build_candidate(self.platform, record, current),
             new=build_candidate(self.platform, record, new),
-            add=must_add(current),
+            add=must_add(current, new.key_type),
             aes_block_form=self._aes_block_form,
+            new_parameters=self.parameters(record, domain, new.key_type),
         )
 
     def reconcile(self, record: CardRecord, domain: SecurityDomain) -> Reconcile:
@@ -74,19 +77,24 @@ class Planner:
         may_be_keyless = domain.kind is DomainKind.SSD and record.find_current_set(domain) is None
         isd = record.find_isd()
         asked = [*(record.sets_of(isd) if may_be_keyless and isd is not None else []), *record.sets_of(domain)]
-        possible = [item for item in asked if may_be_on_card(item) or left_by_word(item)]
+        possible = [item for item in asked if may_be_on_card(item) or left_by_word(record, item)]
         known = [item for item in possible if item.state is not KeyState.COMPROMISED]
         # The set in doubt last: when it turns out to be in force, the next program goes on with its channel.
-        known.sort(key=lambda item: (item.security_domain_id == domain.id, _likelihood(item)))
+        known.sort(key=lambda item: (item.security_domain_id == domain.id, _likelihood(record, item)))
         candidates = tuple(build_candidate(self.platform, record, item) for item in known)
-        return Reconcile(parameters=self.parameters(record, domain), candidates=candidates)
+        types = {item.key_type.is_aes: item.key_type for item in reversed(known)}
+        parameters = tuple(self.parameters(record, domain, key_type) for key_type in types.values())
+        return Reconcile(parameters=parameters[0], candidates=candidates, others=parameters[1:])
 
-    def parameters(self, record: CardRecord, domain: SecurityDomain) -> ChannelParameters:
-        """How channels to a security domain of this card are run: the profile's level, R-MAC where both offer it."""
-        level = SecurityLevel(self.profile.security_level)
-        if self.profile.r_mac and record.card.scp_i & R_MAC_OPTION:
-            level = SecurityLevel(level | SecurityLevel.R_MAC)
-        return ChannelParameters(record.card.scp, record.card.scp_i, level, domain.aid)
+    def parameters(self, record: CardRecord, domain: SecurityDomain, key_type: KeyType) -> ChannelParameters:
+        """How channels to a security domain of this card are run under keys of a type, which decides the protocol.
+
+        The profile's level, with response protection where the card offers it. Raises `key.state` for a protocol that
+        the card is not known to speak.
+        """
+        scp = get_scp(key_type)
+        i = record.card.get_i(scp)
+        return ChannelParameters(scp, i, find_level(self.profile, scp, i), domain.aid)
 
     def _needs_issuer(self, record: CardRecord, domain: SecurityDomain, current: KeySet | None) -> bool:
         """Whether the issuer must make initial keys first, or hand them over again after the envelope's end."""
@@ -112,17 +120,37 @@ class Planner:
         self, record: CardRecord, domain: SecurityDomain, update: KeyUpdate, current: KeySet
     ) -> KeySet:
         purpose = DerivationPurpose.ISD if domain.kind is DomainKind.ISD else DerivationPurpose.SSD
-        new = self._find_planned(record, domain, purpose)
+        key_type = self._choose_operative_type(record, domain, update, current)
+        new = self._find_planned(record, domain, purpose, key_type)
         if new is None:
-            new = self._plan_key_set(record, domain, purpose, current.key_type)
+            new = self._plan_key_set(record, domain, purpose, key_type)
+        if update.key_type is not None:
+            domain = record.domains[domain.id]
+            record.save(replace(domain, key_type=update.key_type))
         record.save(replace(update, new_key_set_id=new.id))
         return new
 
-    def _find_planned(self, record: CardRecord, domain: SecurityDomain, purpose: DerivationPurpose) -> KeySet | None:
+    def _choose_operative_type(
+        self, record: CardRecord, domain: SecurityDomain, update: KeyUpdate, current: KeySet
+    ) -> KeyType:
+        """As the update asks; our first keys as the security domain is to have them; else as the keys in force."""
+        ours = current.purpose in (DerivationPurpose.ISD, DerivationPurpose.SSD)
+        wanted = update.key_type or (None if ours else self._find_wanted_type(domain)) or current.key_type
+        return choose_key_type(record.card, wanted)
+
+    def _find_wanted_type(self, domain: SecurityDomain) -> KeyType | None:
+        """The type of first keys: what the card product takes at all comes before what the catalogue says."""
+        is_ssd = domain.kind is DomainKind.SSD
+        return (self.profile.ssd_key_type if is_ssd else None) or domain.key_type
+
+    def _find_planned(
+        self, record: CardRecord, domain: SecurityDomain, purpose: DerivationPurpose, key_type: KeyType
+    ) -> KeySet | None:
         """A set planned before and not seen on the card: a retry installs the same keys.
 
-        One that was sent comes first, whatever its master: a withheld batch may still bring it. One that never left is
-        used only while its master is the newest, else a master's rotation would install keys of the old one.
+        One that was sent comes first, whatever its master and type: a withheld batch may still bring it. One that never
+        left is used only while its master is the newest and its type the one wanted, else a master's rotation or a move
+        to another type would install keys of the old one.
         """
         planned = [
             item
@@ -133,7 +161,8 @@ class Planner:
         if sent is not None or not planned:
             return sent
         newest = record.get_active_master(MASTER_KINDS[purpose]).id
-        return next((item for item in planned if item.master_id == newest), None)
+        fitting = (item for item in planned if (item.master_id, item.key_type) == (newest, key_type))
+        return next(fitting, None)
 
     def _plan_key_set(
         self, record: CardRecord, domain: SecurityDomain, purpose: DerivationPurpose, key_type: KeyType
@@ -150,7 +179,7 @@ class Planner:
         parent = record.find_current_set(isd)
         if parent is None:
             raise KmsError(Code.KEY_STATE, "no key set of the card's ISD is known to be in force")
-        self._check_route(record, domain)
+        self._check_route(record, domain, parent)
         if is_blind(record, domain) and self.profile.initial_key_route == "put-key":
             # PUT KEY under the parent's keys reaches an SSD only while it has none of its own (GP 2.3.1 section 7.1).
             raise KmsError(
@@ -159,10 +188,12 @@ class Planner:
                 " initial_key_route in the card's profile",
             )
         purpose = DerivationPurpose.SSD_INITIAL
-        initial = self._find_planned(record, domain, purpose)
+        key_type = choose_key_type(record.card, self._find_wanted_type(domain) or parent.key_type)
+        initial = self._find_planned(record, domain, purpose, key_type)
         if initial is None:
-            initial = self._plan_key_set(record, domain, purpose, parent.key_type)
+            initial = self._plan_key_set(record, domain, purpose, key_type)
         profile = self.profile
+        parameters = self.parameters(record, isd, parent.key_type)
         recipe = SsdRecipe(
             aid=domain.aid,
             load_file_aid=profile.ssd_load_file_aid,
@@ -170,26 +201,27 @@ class Planner:
             privileges=domain.privileges,
             install_parameters=profile.ssd_install_parameters,
             route=cast(Literal["store-data", "put-key"], profile.initial_key_route),
-            max_command_data=profile.max_command_data,
+            max_command_data=min(profile.max_command_data, get_max_command_data(parameters)),
             set_personalized=profile.set_status_personalized,
         )
         return CreateSsd(
-            parameters=self.parameters(record, isd),
+            parameters=parameters,
             recipe=recipe,
             parent=build_candidate(self.platform, record, parent),
             initial=build_candidate(self.platform, record, initial),
             resume=domain.state is not DomainState.PLANNED,
             aes_block_form=self._aes_block_form,
+            initial_parameters=self.parameters(record, domain, initial.key_type),
         )
 
-    def _check_route(self, record: CardRecord, domain: SecurityDomain) -> None:
+    def _check_route(self, record: CardRecord, domain: SecurityDomain, parent: KeySet) -> None:
         """Refuse the route that a lying terminal can bend, where the keys are to be another platform's.
 
         PUT KEY under the parent's keys goes to whatever is selected, and SELECT is not authenticated. Only a card
-        challenge made from the AID (i=55, 75; GP 2.3.1 section E.4.2.3) tells; without it a dropped SELECT puts the
-        SSD's initial keys into the ISD, which whoever gets these keys could then open.
+        challenge made from the AID (`names_domain`) tells; without it a dropped SELECT puts the SSD's initial keys into
+        the ISD, which whoever gets these keys could then open.
         """
-        bound = record.card.scp_i & KNOWN_CHALLENGE_OPTION
+        bound = names_domain(record.card, parent.key_type)
         if self.profile.initial_key_route == "put-key" and not bound and domain.managed_by != self.platform:
             raise KmsError(
                 Code.KEY_STATE,
@@ -202,7 +234,7 @@ class Planner:
         if left is None:
             return None
         return DeleteKeys(
-            parameters=self.parameters(record, domain),
+            parameters=self.parameters(record, domain, new.key_type),
             current=build_candidate(self.platform, record, new),
             old_kvn=left.kvn,
             by_kvn=self.profile.delete_key_by_kvn,
@@ -217,9 +249,22 @@ def may_be_on_card(key_set: KeySet) -> bool:
     return key_set.delivery in _MAY_BE_ON_CARD or was_sent(key_set)
 
 
-def left_by_word(key_set: KeySet) -> bool:
-    """Whether only the answers to DELETE and GET DATA E0, which can be forged, say that the set is gone."""
-    return key_set.delivery is Delivery.REPLACED and must_add(key_set)
+def left_by_word(record: CardRecord, key_set: KeySet) -> bool:
+    """Whether only the answers to DELETE and GET DATA E0, which can be forged, say that the set is gone.
+
+    PUT KEY replaced the others: their place is taken by what was proved after them.
+    """
+    if key_set.delivery is not Delivery.REPLACED:
+        return False
+    successor = _find_successor(record, key_set)
+    return key_set.kvn == KVN_FACTORY or (successor is not None and must_add(key_set, successor.key_type))
+
+
+def _find_successor(record: CardRecord, key_set: KeySet) -> KeySet | None:
+    """The set that took a set's place: the next of its security domain that was in force."""
+    sets = record.sets_of(record.domains[key_set.security_domain_id])
+    later = sets[sets.index(key_set) + 1 :]
+    return next((item for item in later if item.proved_at is not None), None)
 
 
 def is_blind(record: CardRecord, domain: SecurityDomain) -> bool:
@@ -241,13 +286,40 @@ def was_sent(key_set: KeySet) -> bool:
     return key_set.delivery is Delivery.PLANNED and bool(key_set.kcvs)
 
 
-def _likelihood(key_set: KeySet) -> int:
-    return 2 if key_set.delivery in IN_DOUBT else 0 if was_sent(key_set) or left_by_word(key_set) else 1
+def _likelihood(record: CardRecord, key_set: KeySet) -> int:
+    return 2 if key_set.delivery in IN_DOUBT else 0 if was_sent(key_set) or left_by_word(record, key_set) else 1
 
 
-def must_add(current: KeySet) -> bool:
-    """Whether PUT KEY cannot name the set it follows: the factory version FF has the chaining bit set."""
-    return current.kvn == KVN_FACTORY
+def must_add(current: KeySet, new_type: KeyType) -> bool:
+    """Whether PUT KEY cannot put keys of a type in the place of a set, so that they are added and the set is deleted.
+
+    The factory version FF cannot be named (it has the chaining bit set), and keys of another type or length need a
+    place of their own (GP 2.3.1 section 11.8.2.3.1).
+    """
+    return current.kvn == KVN_FACTORY or current.key_type is not new_type
+
+
+def names_domain(card: Card, key_type: KeyType) -> bool:
+    """Whether a channel under keys of a type proves with which security domain it is: its challenge holds the AID.
+
+    SCP02 i=55, 75 (GP 2.3.1 section E.4.2.3); SCP03 with the pseudo-random challenge (Amendment D section 6.2.2.1).
+    """
+    scp = get_scp(key_type)
+    option = card.find_i(scp)
+    return option is not None and bool(option & KNOWN_CHALLENGE_OPTION[scp])
+
+
+def find_level(profile: CardProfile, scp: int, i: int) -> SecurityLevel:
+    """Find the security level of a card's channels: the profile's, less what the "i" parameter does not offer."""
+    if scp == SCP02:
+        r_mac = SecurityLevel.R_MAC if profile.r_mac and i & R_MAC_OPTION else 0
+        return SecurityLevel(profile.security_level | r_mac)
+    level = profile.scp03_level
+    if not i & R_MAC_OPTION:
+        level &= SecurityLevel.C_MAC_C_DEC  # neither R-MAC nor what needs it
+    elif not i & R_ENC_OPTION:
+        level &= SecurityLevel.C_MAC_C_DEC_R_MAC
+    return SecurityLevel(level)
 
 
 def find_left_over(record: CardRecord, domain: SecurityDomain) -> KeySet | None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kms.card.hand_over_keys import check_wrapped_keys
 from kms.card.keys import KeyPort, MasterRef
+from kms.domain.cards import Card
 from kms.domain.hand_over import check_hand_over, parse_payload
 from kms.domain.orders import AgentStatus, Report
 from kms.domain.signatures import check_signature
@@ -87,7 +88,9 @@ class Relay:
         report = Report(status, state.order_number, tuple(responses))
         return self.line(transfer.peer).report(transfer.id, report)
 
-    def fetch(self, transfer: Transfer, trust: Trust, keys: KeyPort, now: datetime) -> tuple[Envelope, HandOver]:
+    def fetch(
+        self, transfer: Transfer, card: Card, trust: Trust, keys: KeyPort, now: datetime
+    ) -> tuple[Envelope, HandOver]:
         """Get the envelope and check it whole, down to the keys' check values in our HSM.
 
         Raises `transfer.envelope-*`, `key.unwrap-refused`, `key.kcv-mismatch`.
@@ -95,7 +98,9 @@ class Relay:
         envelope = self.line(transfer.peer).hand_over(transfer.id)
         check_signature(trust.signing_key, envelope.payload, envelope.signature)
         hand_over = parse_payload(envelope.payload)
-        check_hand_over(hand_over, expected=transfer, own_name=trust.own_name, now=now, kek_kcv=trust.kek.kcv)
+        check_hand_over(
+            hand_over, expected=transfer, card=card, own_name=trust.own_name, now=now, kek_kcv=trust.kek.kcv
+        )
         enc, mac, dek = hand_over.kcvs  # three of each, as check_hand_over saw to
         check_wrapped_keys(keys, build_wrapped_ref(hand_over, trust.kek), (enc, mac, dek))
         return envelope, hand_over

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from kms.card.keys import DerivationPurpose
 from kms.card.programs.base import Evidence, Installs
 from kms.domain.audit import AuditEvent, build_kcv_text
-from kms.domain.cards import ApplicationState, DomainState, SecurityDomain
+from kms.domain.cards import SCP02, ApplicationState, DomainState, SecurityDomain
 from kms.domain.keys import Delivery, KeySet, KeyState
 from kms.domain.transfers import HandOver, Transfer, TransferSide, TransferState
 from kms.domain.updates import KeyUpdate, UpdateState
@@ -66,7 +66,7 @@ class Settling:
             return
         for other in self.record.sets_of(domain):
             if other.id != key_set.id and other.state is KeyState.ACTIVE:
-                self._deactivate(other)
+                self._deactivate(other, key_set)
         proved = replace(
             key_set,
             delivery=Delivery.PROVED,
@@ -101,7 +101,8 @@ class Settling:
 
         Where the set that took its place does not answer, that one went elsewhere or nowhere, and is sent again.
         """
-        back = next((item for item in self.record.sets_of(domain) if item.id in in_force and left_by_word(item)), None)
+        found = (item for item in self.record.sets_of(domain) if item.id in in_force)
+        back = next((item for item in found if left_by_word(self.record, item)), None)
         if back is None:
             return
         current = self.record.find_current_set(domain)
@@ -173,9 +174,18 @@ class Settling:
                 created_at=self.now,
             )
             self.record.add_key_set(initial)
+            self._learn_protocol(hand_over)
             last = max(domain.last_generation, hand_over.generation)
             self.record.save(replace(domain, state=DomainState.CREATING, last_generation=last))
             self._log_set("transfer.receive", initial, f"handed over by {transfer.peer}", detail=transfer.id)
+
+    def _learn_protocol(self, hand_over: HandOver) -> None:
+        """Take the card's protocol from an issuer that opened a channel by it, where nothing is known of the card."""
+        card = self.record.card
+        if not card.is_known and hand_over.scp == SCP02:
+            self.record.save(replace(card, scp02_i=hand_over.scp_i))
+        elif not card.is_known:
+            self.record.save(replace(card, scp03_i=hand_over.scp_i))
 
     def distrust(self, transfer: Transfer, why: str) -> None:
         """Record that the handed-over keys do not open the card; the envelope is erased, and asked for again."""
@@ -202,8 +212,8 @@ class Settling:
                 self.record.save(replace(transfer, state=TransferState.CONTROLLED, envelope=None))
                 self.log("transfer.control", f"transfer {transfer.id}", "our own keys in force, envelope destroyed")
 
-    def _deactivate(self, key_set: KeySet) -> None:
-        if must_add(key_set):
+    def _deactivate(self, key_set: KeySet, new: KeySet) -> None:
+        if must_add(key_set, new.key_type):
             # It was added to, not replaced: it stays on the card until DELETE (card-facts 4.2).
             self.record.save(replace(key_set, state=KeyState.DEACTIVATED))
             return

@@ -17,7 +17,7 @@ from kms.card.hand_over_keys import wrap_initial_keys
 from kms.card.keys import DerivationPurpose, KeyType
 from kms.config import PeerConfig
 from kms.domain.audit import AuditEvent, build_kcv_text
-from kms.domain.cards import Card, DomainKind, DomainState, SecurityDomain
+from kms.domain.cards import Card, DomainKind, DomainState, SecurityDomain, choose_key_type, get_scp
 from kms.domain.hand_over import build_payload
 from kms.domain.keys import Delivery, KeySet, KeyState, MasterKind, PlatformKeyPurpose
 from kms.domain.orders import Report
@@ -38,7 +38,7 @@ from kms.domain.visits import Terminal, TerminalState
 from kms.errors import Code, KmsError
 from kms.service.applications import get_served_card
 from kms.service.key_refs import build_key_set_ref, build_master_ref
-from kms.service.plan import KNOWN_CHALLENGE_OPTION
+from kms.service.plan import names_domain
 from kms.service.ports import Clock, Identifiers, Store, Transaction, Vault
 from kms.service.visits import VisitService, until_claimed
 
@@ -84,7 +84,7 @@ class TransferService:
             if known is None:
                 known = self._admit(tx, peer, request, card)
             check_same_request(known, peer, request)
-        return TransferAnswer(known.state, card.kdd, card.scp, card.scp_i, card.profile, known.refusal)
+        return TransferAnswer(known.state, card.kdd, card.scp02_i, card.scp03_i, card.profile, known.refusal)
 
     def get(self, peer: str, transfer_id: str) -> Transfer:
         """Get a peer's own transfer. Raises `transfer.unknown`, for another peer's too."""
@@ -132,6 +132,7 @@ class TransferService:
         if kcvs != initial.kcvs:
             raise KmsError(Code.KEY_KCV_MISMATCH, "the initial keys derived now are not those on the card")
         now = self._clock.now().replace(microsecond=0)
+        scp = get_scp(initial.key_type)
         payload = build_payload(
             HandOver(
                 transfer_id=transfer.id,
@@ -140,8 +141,8 @@ class TransferService:
                 card_identity=card.identity,
                 kdd=card.kdd,
                 aid=domain.aid,
-                scp=card.scp,
-                scp_i=card.scp_i,
+                scp=scp,
+                scp_i=card.get_i(scp),
                 kvn=initial.kvn,
                 generation=initial.generation,
                 key_type=initial.key_type,
@@ -200,7 +201,7 @@ class TransferService:
         if domain is None:
             domain = self._plan_domain(tx, peer, request, card)
         else:
-            tx.security_domains.save(replace(domain, state=_reopened(domain)))
+            tx.security_domains.save(replace(domain, state=_reopened(domain), key_type=request.key_type))
         for earlier in mine:
             if earlier.state in OPEN_TRANSFERS:
                 superseded = replace(earlier, state=TransferState.REFUSED, refusal="a later request took its place")
@@ -238,6 +239,7 @@ class TransferService:
             privileges=request.privileges,
             last_generation=-1,
             created_at=self._clock.now(),
+            key_type=request.key_type,
         )
         tx.security_domains.add(domain)
         return domain
@@ -356,13 +358,19 @@ def check_policy(policy: PeerConfig, request: TransferRequest, card: Card) -> No
         raise KmsError(Code.PEER_NOT_ALLOWED, "the AID is not among those this peer may ask for")
     if request.privileges not in policy.allowed_privileges:
         raise KmsError(Code.PEER_NOT_ALLOWED, "the privileges are not among those this peer may ask for")
-    if request.key_type is not KeyType.DES2:
-        raise refuse(f"a card of SCP{card.scp:02d} takes DES2 keys, not {request.key_type}")
-    if not policy.allow_unbound_cards and not card.scp_i & KNOWN_CHALLENGE_OPTION:
+    key_type = request.key_type
+    if key_type is KeyType.DES3:
+        raise refuse("security domains take DES2 or AES keys")
+    if card.is_known:
+        try:
+            key_type = choose_key_type(card, key_type)
+        except KmsError as error:
+            raise refuse(error.detail) from error
+    if not policy.allow_unbound_cards and not names_domain(card, key_type):
         # docs/adr/0068: with a random challenge a lying terminal may get the keys into the ISD and prove them there.
-        raise KmsError(
-            Code.PEER_NOT_ALLOWED, f"a card of option i={card.scp_i:02X} does not prove which domain took its keys"
-        )
+        option = card.find_i(get_scp(key_type))
+        which = f"a card of option i={option:02X}" if option is not None else "a card that was not recognized yet"
+        raise KmsError(Code.PEER_NOT_ALLOWED, f"{which} does not prove which domain took its keys")
 
 
 def check_ownership(

@@ -57,7 +57,7 @@ class FakeTransfers:
         found = self.transfers.setdefault(request.transfer_id, wanted)
         if replace(found, state=TransferState.REQUESTED, handed_over_at=None, closed_at=None) != wanted:
             raise KmsError(Code.TRANSFER_CONFLICT, "This id was used for something else")
-        return TransferAnswer(state=found.state, kdd=bytes(range(10)), scp=2, scp_i=0x55, profile="default")
+        return TransferAnswer(state=found.state, kdd=bytes(range(10)), scp02_i=0x55, scp03_i=None, profile="default")
 
     def get(self, peer: str, transfer_id: str) -> Transfer:
         self._note(peer, "get")

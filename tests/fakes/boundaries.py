@@ -200,7 +200,7 @@ class World:
             vault=vault,  # type: ignore[arg-type] # visits use scopes alone
             clock=self.clock,
             identifiers=identifiers,
-            entropy=lambda length: next(self._challenges).to_bytes(length, "big"),
+            entropy=lambda length: next(self._challenges).to_bytes(length, "little"),
             platform="issuer",
             profiles={"default": self.scenario.profile},
             cryptoperiods={purpose: timedelta(days=365) for purpose in DerivationPurpose},

@@ -55,7 +55,7 @@ class IssuerProcess:
             vault=self,  # type: ignore[arg-type] # services use scopes and signatures
             clock=self.clock,
             identifiers=identifiers,
-            entropy=lambda length: next(challenges).to_bytes(length, "big"),
+            entropy=lambda length: next(challenges).to_bytes(length, "little"),
             platform="issuer",
             profiles={"default": self.profile},
             cryptoperiods=CRYPTOPERIODS,

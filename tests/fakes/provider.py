@@ -165,7 +165,7 @@ def build_provider(issuer: Issuer, *, store: Store | None = None) -> Provider:
         vault=vault,  # type: ignore[arg-type] # visits use scopes alone
         clock=clock,
         identifiers=identifiers,
-        entropy=lambda length: next(challenges).to_bytes(length, "big"),
+        entropy=lambda length: next(challenges).to_bytes(length, "little"),
         platform="provider",
         profiles={"default": CardProfile(name="default")},
         cryptoperiods={purpose: timedelta(days=365) for purpose in DerivationPurpose},

@@ -138,7 +138,7 @@ class TransferWorld(World):
             vault=self,  # type: ignore[arg-type] # visits use scopes alone
             clock=self.clock,
             identifiers=identifiers,
-            entropy=lambda length: next(self._challenges).to_bytes(length, "big"),
+            entropy=lambda length: next(self._challenges).to_bytes(length, "little"),
             platform="provider",
             profiles={"default": self.scenario.profile},
             cryptoperiods=CRYPTOPERIODS,

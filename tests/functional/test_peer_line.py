@@ -116,10 +116,11 @@ def _code(line: PeerConfig, call: Callable[[PeerClient], object] | None = None) 
 def test_a_transfer_from_request_to_control_over_the_line(client: PeerClient) -> None:
     wanted = _wanted()
     answer = client.request(wanted)
-    assert (answer.state, answer.kdd, answer.scp, answer.profile) == (
+    assert (answer.state, answer.kdd, answer.scp02_i, answer.scp03_i, answer.profile) == (
         TransferState.REQUESTED,
         bytes(range(10)),
-        2,
+        0x55,
+        None,
         "default",
     )
     order = client.report(wanted.transfer_id, _report(None))

@@ -225,7 +225,7 @@ class TestFiles:
         good = site.deliver().row
         rows = {
             2: good,
-            3: site.deliver().row.replace(",02,55,", ",03,55,"),
+            3: site.deliver().row.replace(",55,,", ",56,,"),
             4: site.deliver().row.replace(",none,", ",rot13,"),
             5: "ABC,too,short",
             6: good,
@@ -233,7 +233,7 @@ class TestFiles:
             8: site.deliver().row.replace(",default", ",no-such-profile"),
         }
         path = site.folder / "faulty.csv"
-        header = "identity,kdd,isd_aid,isd_kvn,scp,scp_i,vendor_master,diversification,profile"
+        header = "identity,kdd,isd_aid,isd_kvn,scp02_i,scp03_i,vendor_master,diversification,profile"
         path.write_text("\n".join((header, *rows.values())) + "\n")
         before = site.dump()
         command = [str(BIN / "kms"), "--config", str(site.installation.platform_config), "cards", "import", str(path)]
@@ -243,7 +243,7 @@ class TestFiles:
         assert "[input.invalid]" in done.stderr
         lines = [line.strip() for line in done.stderr.splitlines()[1:]]
         assert [line.split(":")[0] for line in lines] == [
-            "line 3, column scp",
+            "line 3, column scp02_i",
             "line 4, column diversification",
             "line 5",
             "line 6, column identity",

@@ -2,13 +2,16 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint
+from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kms.card.keys import Diversification
 from kms.db.models.base import Base, Name, Note, PrimaryId
 from kms.db.types import enum_type
 from kms.domain.cards import CardState
+
+
+_QUARANTINED = text("state = 'QUARANTINED'")
 
 
 class CardRow(Base):
@@ -21,6 +24,8 @@ class CardRow(Base):
         CheckConstraint("scp02_i BETWEEN 0 AND 255", name="scp02_i"),
         CheckConstraint("scp03_i BETWEEN 0 AND 255", name="scp03_i"),
         CheckConstraint("version >= 0", name="version"),
+        # What officers have to decide.
+        Index("ix_cards_quarantined", "state", sqlite_where=_QUARANTINED, postgresql_where=_QUARANTINED),
     )
 
     id: Mapped[PrimaryId]
@@ -33,6 +38,7 @@ class CardRow(Base):
     state: Mapped[CardState] = mapped_column(enum_type(CardState, "state"))
     enrolled_at: Mapped[datetime]
     quarantine_reason: Mapped[Note]
+    quarantine_code: Mapped[Name]
     version: Mapped[int]
     trusted_since: Mapped[datetime | None]
     scp02_claimed: Mapped[bool]

@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from kms.card.keys import KeyType
 from kms.db.models.base import Base, Id, Name, PrimaryId, refer_to
 from kms.db.types import enum_type
 from kms.domain.cards import DomainKind, DomainState
@@ -31,3 +32,5 @@ class SecurityDomainRow(Base):
     privileges: Mapped[bytes]
     last_generation: Mapped[int]
     created_at: Mapped[datetime]
+    looked_at: Mapped[datetime | None]
+    key_type: Mapped[KeyType | None] = mapped_column(enum_type(KeyType, "key_type"))

@@ -45,12 +45,12 @@ def test_a_report_becomes_a_value() -> None:
 
 
 def test_answers_are_written_in_camel_case_and_upper_case_hex() -> None:
-    answer = TransferAnswer(TransferState.REFUSED, bytes.fromhex("AB" * 10), 3, 0x70, "jcop", "no room")
+    answer = TransferAnswer(TransferState.REFUSED, bytes.fromhex("AB" * 10), None, 0x70, "jcop", "no room")
     assert TransferAnswerMessage.build(answer).model_dump(by_alias=True) == {
         "state": "REFUSED",
         "kdd": "AB" * 10,
-        "scp": 3,
-        "scpI": 0x70,
+        "scp02I": None,
+        "scp03I": 0x70,
         "profile": "jcop",
         "refusal": "no room",
     }

@@ -38,8 +38,8 @@ def test_a_transfer_from_request_to_control(line: Line) -> None:
     assert read_body(answer) == {
         "state": "REQUESTED",
         "kdd": "00010203040506070809",
-        "scp": 2,
-        "scpI": 0x55,
+        "scp02I": 0x55,
+        "scp03I": None,
         "profile": "default",
         "refusal": "",
     }

@@ -83,7 +83,7 @@ def test_rows_may_be_written_in_any_order_but_must_not_refer_to_nothing(store: S
     [
         lambda transaction: transaction.cards.add(build_card(2, identity=b"")),
         lambda transaction: transaction.cards.add(build_card(2, kdd=bytes(9))),
-        lambda transaction: transaction.cards.add(build_card(2, scp=1)),
+        lambda transaction: transaction.cards.add(build_card(2, scp02_i=256)),
         lambda transaction: transaction.security_domains.add(build_domain(9, aid=b"\xa0")),
         lambda transaction: transaction.key_sets.add(build_key_set(9, kvn=0x80)),
         lambda transaction: transaction.terminals.add(build_terminal(9, fingerprint=bytes(20))),

@@ -3,7 +3,8 @@ import pytest
 from kms.card.keys import Diversification
 from kms.domain.card_file import HEADER, MAX_LINE, CardLine, parse_card_file
 
-GOOD = "4292AABB01,00010203040506070809,A000000151000000,FF,02,55,acme,visa2,default"
+GOOD = "4292AABB01,00010203040506070809,A000000151000000,FF,55,70,acme,visa2,default"
+SCP03_OPTIONS = "is no supported option of SCP03: 00, 01, 10, 11, 20, 21, 30, 31, 60, 61, 70, 71, or empty"
 
 
 def build_file(*lines: str) -> bytes:
@@ -29,8 +30,8 @@ def test_a_line_becomes_a_card() -> None:
             kdd=bytes(range(10)),
             isd_aid=bytes.fromhex("A000000151000000"),
             isd_kvn=0xFF,
-            scp=2,
-            scp_i=0x55,
+            scp02_i=0x55,
+            scp03_i=0x70,
             vendor_master="acme",
             diversification=Diversification.VISA2,
             profile="default",
@@ -73,17 +74,32 @@ def test_spellings_that_mean_the_same(content: bytes) -> None:
         ("isd_kvn", "00", "is no key version: 01 to 7F, or FF for a factory set"),
         ("isd_kvn", "80", "is no key version: 01 to 7F, or FF for a factory set"),
         ("isd_kvn", "0101", "has 2 bytes; 1 is needed"),
-        ("scp", "03", "SCP03 cards cannot be enrolled yet; only 02 is supported"),
-        ("scp", "2", "must be 02"),
-        ("scp_i", "05", "is no supported SCP02 option: 15, 35, 55 or 75"),
+        ("scp02_i", "05", "is no supported option of SCP02: 15, 35, 55, 75, or empty"),
+        ("scp02_i", "5555", "has 2 bytes; 1 is needed"),
+        ("scp03_i", "40", SCP03_OPTIONS),
+        ("scp03_i", "55", SCP03_OPTIONS),
+        ("scp03_i", "7", "is not hex (two digits a byte, no spaces)"),
         ("vendor_master", "", "is no name: letters, digits, dot, dash and underscore, at most 64"),
         ("vendor_master", "a b", "is no name: letters, digits, dot, dash and underscore, at most 64"),
-        ("diversification", "VISA2", "is none of: none, visa2, emv-cps-1.1"),
+        ("diversification", "VISA2", "is none of: none, visa2, emv-cps-1.1, kdf3"),
         ("profile", "../x", "is no name: letters, digits, dot, dash and underscore, at most 64"),
     ],
 )
 def test_a_wrong_field_is_named_with_line_and_column(column: str, value: str, what: str) -> None:
     assert list_faults(build_file(GOOD, change(column, value))) == [(f"line 3, column {column}", what)]
+
+
+@pytest.mark.parametrize(
+    ("scp02_i", "scp03_i", "given"), [("55", "", True), ("", "70", True), ("15", "01", True), ("", "", False)]
+)
+def test_a_protocol_may_be_left_out_and_with_both_the_card_is_recognized_later(
+    scp02_i: str, scp03_i: str, given: bool
+) -> None:
+    line = GOOD.replace("FF,55,70", f"FF,{scp02_i},{scp03_i}")
+    (card,) = parse_card_file(build_file(line)).lines
+    assert (card.scp02_i, card.scp03_i) == tuple(int(option, 16) if option else None for option in (scp02_i, scp03_i))
+    assert (card.find_i(2), card.find_i(3)) == (card.scp02_i, card.scp03_i)
+    assert card.is_given is given
 
 
 @pytest.mark.parametrize("kvn", ["01", "7f", "FF"])
@@ -102,7 +118,7 @@ def test_every_fault_shows_at_once_in_order() -> None:
     )
     assert list_faults(content) == [
         ("line 2, column kdd", "is not hex (two digits a byte, no spaces)"),
-        ("line 2, column diversification", "is none of: none, visa2, emv-cps-1.1"),
+        ("line 2, column diversification", "is none of: none, visa2, emv-cps-1.1, kdf3"),
         ("line 3", "is no valid CSV; check its quotation marks"),
         ("line 4", "has 3 fields; 9 are needed"),
         ("line 5", f"is longer than {MAX_LINE} characters"),

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kms.card.keys import KcvMethod, KeyType
+from kms.domain.cards import Card
 from kms.domain.hand_over import MAX_PAYLOAD, build_payload, check_hand_over, parse_payload
 from kms.domain.transfers import HandOver, Transfer, TransferReason, TransferSide, TransferState
 from kms.errors import Code, KmsError
+from tests.fakes.records import build_card
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 KEK_KCV = bytes.fromhex("0102030405")
@@ -222,20 +224,56 @@ def test_keys_of_other_roles_or_numbers_are_refused_by_name() -> None:
         assert _refusal(_write({**fields, "keys": keys})).code is Code.ENVELOPE_KEYS
 
 
-def _check(hand_over: HandOver, now: datetime = AT + timedelta(minutes=1), expected: Transfer = TRANSFER) -> None:
-    check_hand_over(hand_over, expected=expected, own_name="bikes", now=now, kek_kcv=KEK_KCV)
+BOTH = build_card(scp02_i=0x55, scp03_i=0x70)
+UNKNOWN = build_card(scp02_i=None, scp03_i=None)
 
 
+def _check(
+    hand_over: HandOver,
+    now: datetime = AT + timedelta(minutes=1),
+    expected: Transfer = TRANSFER,
+    card: Card = BOTH,
+) -> None:
+    check_hand_over(hand_over, expected=expected, card=card, own_name="bikes", now=now, kek_kcv=KEK_KCV)
+
+
+WANTS_AES = replace(TRANSFER, key_type=KeyType.AES256)
 AES = replace(
-    GOOD, scp=3, key_type=KeyType.AES256, kcv_method=KcvMethod.AES_GP, wrapped=tuple(bytes(40) for _ in range(3))
+    GOOD,
+    scp=3,
+    scp_i=0x70,
+    key_type=KeyType.AES256,
+    kcv_method=KcvMethod.AES_GP,
+    wrapped=tuple(bytes(40) for _ in range(3)),
 )
 
 
 def test_the_hand_over_that_is_waited_for_passes() -> None:
     _check(GOOD)
-    _check(AES, expected=replace(TRANSFER, key_type=KeyType.AES256))
+    _check(AES, expected=WANTS_AES)
+    _check(GOOD, expected=WANTS_AES, card=build_card(scp02_i=0x55))  # AES where the card can, which this one cannot
+    _check(AES, expected=WANTS_AES, card=UNKNOWN)
+    _check(GOOD, expected=WANTS_AES, card=UNKNOWN)
     _check(GOOD, now=AT - timedelta(minutes=5))  # the issuer's clock may lead a little
     _check(GOOD, now=GOOD.expires_at - timedelta(seconds=1))
+
+
+@pytest.mark.parametrize(
+    ("hand_over", "card"),
+    [
+        (GOOD, BOTH),  # triple DES where AES was asked for and the card speaks both
+        (replace(AES, key_type=KeyType.AES128), BOTH),
+        (AES, build_card(scp02_i=0x55)),
+        (AES, build_card(scp02_i=0x55, scp03_i=0x60)),
+        (replace(AES, scp_i=0x55), UNKNOWN),  # no option of SCP03
+        (replace(GOOD, scp_i=0x70), UNKNOWN),
+        (replace(GOOD, key_type=KeyType.DES3), UNKNOWN),
+    ],
+)
+def test_a_weaker_type_or_another_protocol_than_the_cards_is_refused(hand_over: HandOver, card: Card) -> None:
+    with pytest.raises(KmsError) as caught:
+        _check(hand_over, expected=WANTS_AES, card=card)
+    assert caught.value.code is Code.ENVELOPE_KEY_TYPE
 
 
 VIOLATIONS: list[tuple[Code, Callable[[HandOver], HandOver]]] = [

@@ -21,8 +21,8 @@ from kms.peer.answers import (
 ANSWER: dict[str, Any] = {
     "state": "REQUESTED",
     "kdd": "AB" * 10,
-    "scp": 2,
-    "scpI": 85,
+    "scp02I": 85,
+    "scp03I": None,
     "profile": "default",
     "refusal": "",
 }
@@ -53,7 +53,7 @@ def _code(parse: Callable[[bytes], object], body: bytes) -> Code:
 
 def test_good_answers_become_values() -> None:
     answer = parse_transfer_answer(_write(ANSWER))
-    assert (answer.kdd, answer.scp, answer.scp_i, answer.profile) == (b"\xab" * 10, 2, 0x55, "default")
+    assert (answer.kdd, answer.scp02_i, answer.scp03_i, answer.profile) == (b"\xab" * 10, 0x55, None, "default")
     order = parse_relayed_order(_write(ORDER))
     assert (order.number, order.commands, order.ended) == (1, (b"\x00\xa4\x04\x00",), False)
     envelope = parse_envelope(_write(ENVELOPE))
@@ -68,10 +68,10 @@ def test_good_answers_become_values() -> None:
         {"kdd": "AB" * 9},
         {"kdd": "ab" * 10},
         {"kdd": "AB" * 10 + "\n"},
-        {"scp": "2"},
-        {"scp": True},
-        {"scp": 1},
-        {"scpI": 256},
+        {"scp02I": "85"},
+        {"scp02I": True},
+        {"scp03I": -1},
+        {"scp03I": 256},
         {"profile": "../../etc"},
         {"refusal": "x" * 2001},
         {"refusal": None},
@@ -127,8 +127,8 @@ def test_no_body_does_anything_else(parse: Callable[[bytes], object], body: byte
 
 
 def test_a_violation_names_the_field_and_not_the_value() -> None:
-    with pytest.raises(KmsError, match=r"\(kdd, scp\)") as caught:
-        parse_transfer_answer(_write({**ANSWER, "kdd": "404142434445", "scp": 9}))
+    with pytest.raises(KmsError, match=r"\(kdd, scp02I\)") as caught:
+        parse_transfer_answer(_write({**ANSWER, "kdd": "404142434445", "scp02I": 999}))
     assert "404142" not in caught.value.detail
 
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from kms.card.keys import Diversification, KcvMethod, KeyType
+from kms.card.profile import CardProfile
 from kms.domain.cards import CardState, DomainKind, DomainState
 from kms.domain.keys import Delivery, KeyState
 from kms.domain.updates import UpdateReason, UpdateState
@@ -12,7 +13,7 @@ from tests.fakes.memory_store import MemoryStore
 from tests.fakes.records import ISD_AID, NOW, CountingIdentifiers, TickingClock, build_card, build_master
 from tests.unit.domain.test_card_file import GOOD, build_file, change
 
-SETTINGS = CardSettings(platform="issuer", profiles=frozenset({"default"}), take_over_isd=False)
+SETTINGS = CardSettings(platform="issuer", profiles={"default": CardProfile(name="default")}, take_over_isd=False)
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_a_card_is_enrolled_with_its_isd_and_the_vendors_keys(store: MemoryStore
         card = transaction.cards.find_by_identity(bytes.fromhex("4292AABB01"))
         assert card is not None
         assert (card.state, card.enrolled_at, card.profile) == (CardState.ENROLLED, NOW, "default")
-        assert (card.scp, card.scp_i, card.diversification) == (2, 0x55, Diversification.VISA2)
+        assert (card.scp02_i, card.scp03_i, card.diversification) == (0x55, 0x70, Diversification.VISA2)
         (isd,) = transaction.security_domains.list_for_card(card.id)
         assert (isd.aid, isd.kind, isd.state, isd.managed_by) == (ISD_AID, DomainKind.ISD, DomainState.KEYED, "issuer")
         assert isd.last_generation == 0  # so that the issuer's first own generation is 1
@@ -91,7 +92,8 @@ def test_importing_again_does_no_harm_after_the_vendors_master_was_renewed(store
         ("kdd", "FF" * 10),
         ("isd_aid", "A000000151000001"),
         ("isd_kvn", "01"),
-        ("scp_i", "15"),
+        ("scp02_i", "15"),
+        ("scp03_i", "00"),
         ("vendor_master", "other"),
         ("diversification", "none"),
         ("profile", "jcop"),
@@ -100,7 +102,7 @@ def test_importing_again_does_no_harm_after_the_vendors_master_was_renewed(store
 def test_an_enrolled_card_with_another_value_is_a_fault(store: MemoryStore, column: str, value: str) -> None:
     with store.transaction() as transaction:
         transaction.master_keys.add(build_master(2, name="other"))
-    settings = replace(SETTINGS, profiles=frozenset({"default", "jcop"}))
+    settings = replace(SETTINGS, profiles={name: CardProfile(name=name) for name in ("default", "jcop")})
     service = CardService(store=store, clock=TickingClock(), identifiers=CountingIdentifiers(), settings=settings)
     service.import_file(build_file(GOOD), actor="cli:operator")
     with pytest.raises(KmsError) as error:
@@ -131,7 +133,7 @@ def test_faults_of_the_file_and_of_this_installation_come_together_by_line(store
             "line 2, column vendor_master",
             "there is no ACTIVE vendor master of this name; import it with `kms keys import`",
         ),
-        ("line 3, column diversification", "is none of: none, visa2, emv-cps-1.1"),
+        ("line 3, column diversification", "is none of: none, visa2, emv-cps-1.1, kdf3"),
         ("line 4, column profile", "there is no such card profile in the configuration"),
     ]
 
@@ -151,12 +153,56 @@ def test_a_master_that_is_not_active_is_a_fault(store: MemoryStore, master: obje
     assert [where for where, _ in faults] == ["line 2, column vendor_master"]
 
 
-def test_an_aes_master_serves_no_scp02_card(store: MemoryStore) -> None:
+def add_aes_master(store: MemoryStore) -> None:
     with store.transaction() as transaction:
         transaction.master_keys.add(build_master(2, name="aes", key_type=KeyType.AES256))
-    assert list_faults(store, build_file(change("vendor_master", "aes"))) == [
-        ("line 2, column vendor_master", "is of type AES256; SCP02 cards need a DES2 master")
-    ]
+
+
+@pytest.mark.parametrize("scheme", ["none", "kdf3"])
+@pytest.mark.parametrize("options", ["55,70", ",01", ","])
+def test_a_card_under_an_aes_master_has_aes_keys(store: MemoryStore, options: str, scheme: str) -> None:
+    add_aes_master(store)
+    line = GOOD.replace("55,70,acme,visa2", f"{options},aes,{scheme}")
+    build_service(store).import_file(build_file(line), actor="cli:operator")
+    with store.transaction() as transaction:
+        (factory,) = transaction.key_sets.list()
+    assert (factory.key_type, factory.kcv_method) == (KeyType.AES256, KcvMethod.AES_GP)
+
+
+@pytest.mark.parametrize(
+    ("columns", "where", "what"),
+    [
+        ("55,,aes,none", "vendor_master", "is of type AES256, whose keys open SCP03; the line gives no scp03_i"),
+        (",70,acme,none", "vendor_master", "is of type DES2, whose keys open SCP02; the line gives no scp02_i"),
+        (",70,aes,visa2", "diversification", "does not go with a vendor master of type AES256"),
+        ("55,,acme,kdf3", "diversification", "does not go with a vendor master of type DES2"),
+    ],
+)
+def test_master_protocol_and_diversification_go_together(
+    store: MemoryStore, columns: str, where: str, what: str
+) -> None:
+    add_aes_master(store)
+    line = GOOD.replace("55,70,acme,visa2", columns)
+    assert list_faults(store, build_file(line)) == [(f"line 2, column {where}", what)]
+
+
+def test_a_card_that_is_to_be_recognized_may_be_imported_again_once_it_was(store: MemoryStore) -> None:
+    service, content = build_service(store), build_file(GOOD.replace("55,70", ","))
+    service.import_file(content, actor="cli:operator")
+    with store.transaction() as transaction:
+        (card,) = transaction.cards.list()
+        assert not card.is_known
+        transaction.cards.save(replace(card, scp02_i=0x55))
+    assert service.import_file(content, actor="cli:operator") == ImportResult(1, 0, 1)
+
+
+def test_the_isds_own_keys_are_of_the_type_that_the_profile_says(store: MemoryStore) -> None:
+    profile = CardProfile(name="default", isd_key_type=KeyType.AES256)
+    settings = replace(SETTINGS, profiles={"default": profile})
+    service = CardService(store=store, clock=TickingClock(), identifiers=CountingIdentifiers(), settings=settings)
+    service.import_file(build_file(GOOD), actor="cli:operator")
+    with store.transaction() as transaction:
+        assert [domain.key_type for domain in transaction.security_domains.list()] == [KeyType.AES256]
 
 
 def test_an_import_leaves_one_audit_event_with_the_files_digest(store: MemoryStore) -> None:

@@ -59,7 +59,7 @@ def test_the_first_application_makes_the_cards_row_from_the_issuers_answer(scene
         card = tx.cards.find_by_identity(IDENTITY)
         assert card is not None
         (domain,) = tx.security_domains.list_for_card(card.id)
-    assert (card.kdd, card.scp, card.scp_i, card.state) == (KDD, 2, 0x55, CardState.ENROLLED)
+    assert (card.kdd, card.scp02_i, card.scp03_i, card.state) == (KDD, 0x55, None, CardState.ENROLLED)
     assert (domain.kind, domain.aid, domain.state) == (DomainKind.SSD, SSD, DomainState.PLANNED)
     assert (domain.managed_by, domain.parent_id) == ("provider", None)
     assert [item.security_domain_id for item in transfers(scene)] == [domain.id]

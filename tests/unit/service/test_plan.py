@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from kms.card.keys import KeyType
 from kms.card.profile import CardProfile
 from kms.card.programs.create_ssd import CreateSsd
 from kms.card.programs.delete_keys import DeleteKeys
@@ -73,7 +74,7 @@ def test_a_rotation_replaces_and_its_update_remembers_the_new_set() -> None:
 
 def test_a_factory_set_is_added_to_and_removed_afterwards() -> None:
     factory = replace(VENDOR_SET, kvn=0xFF)
-    assert must_add(factory)
+    assert must_add(factory, KeyType.DES2)
     program = plan(build_record(factory), ISD)
     assert isinstance(program, ReplaceKeys)
     assert program.add
@@ -146,15 +147,15 @@ def test_without_a_set_of_the_isd_or_a_master_there_is_no_plan() -> None:
 @pytest.mark.parametrize(("scp_i", "r_mac", "level"), [(0x55, True, 0x03), (0x75, True, 0x13), (0x75, False, 0x03)])
 def test_r_mac_is_asked_for_where_profile_and_card_both_offer_it(scp_i: int, r_mac: bool, level: int) -> None:
     record = build_record()
-    record.save(replace(record.card, scp_i=scp_i))
+    record.save(replace(record.card, scp02_i=scp_i))
     planner = build_planner(CardProfile(name="default", r_mac=r_mac))
-    assert planner.parameters(record, ISD).level == level
+    assert planner.parameters(record, ISD, KeyType.DES2).level == level
 
 
 @pytest.mark.parametrize(("scp_i", "refused"), [(0x15, True), (0x35, True), (0x55, False), (0x75, False)])
 def test_another_platforms_keys_take_no_route_that_a_dropped_select_bends(scp_i: int, refused: bool) -> None:
     record = build_record(ssd=replace(SSD, managed_by="provider"))
-    record.save(replace(record.card, scp_i=scp_i))
+    record.save(replace(record.card, scp02_i=scp_i))
     planner = build_planner(CardProfile(name="default", initial_key_route="put-key"))
     update = update_of(SSD)
     if not refused:

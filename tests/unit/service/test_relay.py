@@ -92,7 +92,9 @@ class TestFetch:
         trust = Trust(own_name, signing.public_key_der, kek)
         relay = Relay({"issuer": scene.provider.line})
         with scene.provider.vault.open_scope() as keys:
-            envelope, hand_over = relay.fetch(scene.provider.transfer(), trust, keys, scene.issuer.clock.now())
+            envelope, hand_over = relay.fetch(
+                scene.provider.transfer(), scene.issuer.card, trust, keys, scene.issuer.clock.now()
+            )
         assert hand_over.transfer_id == scene.provider.transfer().id
         return envelope
 

@@ -176,7 +176,7 @@ class TestProviders:
         [
             ({"aid": SSD_AID}, Code.PEER_NOT_ALLOWED, "the AID is not"),
             ({"privileges": b"\x9e"}, Code.PEER_NOT_ALLOWED, "the privileges are not"),
-            ({"key_type": KeyType.AES128}, Code.TRANSFER_REFUSED, "takes DES2 keys"),
+            ({"key_type": KeyType.DES3}, Code.TRANSFER_REFUSED, "take DES2 or AES keys"),
             ({"card_identity": b"\x01\x02"}, Code.CARD_UNKNOWN, "enrolled"),
             ({"reason": TransferReason.REKEY}, Code.TRANSFER_REFUSED, "no such security domain"),
         ],

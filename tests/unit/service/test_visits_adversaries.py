@@ -126,7 +126,7 @@ def test_a_card_enrolled_with_a_wrong_i_is_evidence_against_nobody() -> None:
     scene = build_scene(scp_i=0x15)
     with scene.issuer.store.transaction() as tx:
         card = tx.cards.get("card-1")
-        tx.cards.save(replace(card, scp_i=0x55))  # the cryptogram fits, the random challenge does not
+        tx.cards.save(replace(card, scp02_i=0x55))  # the cryptogram fits, the random challenge does not
     for _ in range(4):
         session = scene.apply()
         scene.visit(scene.agent(), session)

@@ -164,7 +164,7 @@ def test_a_report_that_another_request_overtakes_is_served_from_the_start_and_un
     def entropy(length: int) -> bytes:
         if meanwhile:
             meanwhile.pop()()
-        return next(numbers).to_bytes(length, "big")
+        return next(numbers).to_bytes(length, "little")
 
     scene = build_scene(entropy=entropy)
     scene.make_ssd()

@@ -127,7 +127,8 @@ PEER_TRANSPORT = Template(
 SIGNING_PRIVATE = Template(
     "private signing", MechanismFlag.SIGN, {Attribute.SIGN_RECOVER: False, **_LASTING_ATTRIBUTES}
 )
-SIGNING_PUBLIC = Template("public signing", MechanismFlag.VERIFY, _PUBLIC_ATTRIBUTES)
+# NSS softokn gives public EC keys CKA_DERIVE unless it is refused by name.
+SIGNING_PUBLIC = Template("public signing", MechanismFlag.VERIFY, {Attribute.DERIVE: False, **_PUBLIC_ATTRIBUTES})
 TRANSPORT_PRIVATE = Template(
     "private transport", MechanismFlag.UNWRAP, {Attribute.SIGN_RECOVER: False, **_LASTING_ATTRIBUTES}
 )

@@ -27,6 +27,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         yield real
 
 
+def write_and_check(store: Store, name: str, fence: int) -> None:
+    with store.transaction() as tx:
+        tx.alarms.raise_(build_alarm())
+        tx.leases.check(name, fence)
+
+
 class TestAlarms:
     def test_the_same_condition_is_one_alarm_that_counts(self, store: Store) -> None:
         later = NOW + timedelta(minutes=1)
@@ -79,9 +85,8 @@ class TestLeases:
         with store.transaction() as tx:
             tx.leases.check("scheduler", 2)
         for name, fence in (("scheduler", 1), ("scheduler", 3), ("other", 1)):
-            with pytest.raises(KmsError) as error, store.transaction() as tx:
-                tx.alarms.raise_(build_alarm())
-                tx.leases.check(name, fence)
+            with pytest.raises(KmsError) as error:
+                write_and_check(store, name, fence)
             assert error.value.code is Code.LEASE_LOST
         with store.transaction() as tx:
             assert tx.alarms.list_open() == []

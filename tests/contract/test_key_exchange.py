@@ -1,4 +1,4 @@
-"""Keys between two HSMs: what the vault promises of them, kept by the software vault and by two SoftHSM2 tokens."""
+"""Keys between two HSMs: what the vault promises of them, kept by the software vault and by two tokens of each make."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -27,7 +27,8 @@ from kms.domain.signatures import check_signature
 from kms.errors import Code, KmsError
 from kms.hsm.vault import open_vault
 from kms.service.ports import NewKek, Vault
-from tests.contract.conftest import SoftToken, refer, refused
+from tests.contract.conftest import refer, refused
+from tests.contract.tokens import MAKES, TokenFactory, TokenMake
 from tests.fakes.master_vault import MasterVault
 
 _IDS = count(1)
@@ -63,12 +64,12 @@ def exchange(issuer: Vault, provider: Vault) -> Exchanged:
     )
 
 
-@pytest.fixture(scope="module", params=["software", "softhsm2"])
-def pair(request: pytest.FixtureRequest) -> Iterator[Exchanged]:
+@pytest.fixture(scope="module", params=["software", *MAKES])
+def pair(request: pytest.FixtureRequest, factories: Callable[[TokenMake], TokenFactory]) -> Iterator[Exchanged]:
     if request.param == "software":
         yield exchange(MasterVault(), MasterVault())
         return
-    make_token: Callable[[], SoftToken] = request.getfixturevalue("make_token")
+    make_token = factories(MAKES[request.param])
     vaults = [open_vault(make_token().settings) for _ in range(2)]
     yield exchange(vaults[0], vaults[1])
     for vault in vaults:

@@ -1,4 +1,4 @@
-"""The key port's promises, kept by the software fake and by a SoftHSM2 token alike. Answers are computed here."""
+"""The key port's promises, kept by the software fake and by each make of token alike. Answers are computed here."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.cmac import CMAC
 from kms.card.keys import CipherMode, KcvMethod, KeyHandle, KeyPort, KeyType, KeyUse, MasterRef
 from kms.errors import Code
 from kms.hsm.vault import TokenVault, open_vault
-from tests.contract.conftest import SoftToken, refused
+from tests.contract.conftest import refused
+from tests.contract.tokens import MAKES, FreshToken, TokenFactory, TokenMake
 from tests.fakes.software_keys import open_software_scope
 
 AES_MASTER = bytes.fromhex("603DEB1015CA71BE2B73AEF0857D77811F352C073B6108D72D9810A30914DFF4")
@@ -57,8 +58,8 @@ class Subject:
     is_token: bool
 
 
-@pytest.fixture(scope="module")
-def token_vault(make_token: Callable[[], SoftToken]) -> Iterator[TokenVault]:
+def open_loaded_vault(make_token: Callable[[], FreshToken]) -> TokenVault:
+    """A vault over a fresh token that holds the three masters."""
     vault = open_vault(make_token().settings)
     for ref, value in ((AES_REF, AES_MASTER), (DES_REF, DES_MASTER), (GP_REF, GP_TEST_KEY)):
         vault.import_master(
@@ -69,17 +70,18 @@ def token_vault(make_token: Callable[[], SoftToken]) -> Iterator[TokenVault]:
             expected_kcv=ref.kcv,
             kcv_method=ref.kcv_method,
         )
-    yield vault
-    vault.close()
+    return vault
 
 
-@pytest.fixture(params=["software", "softhsm2"])
-def subject(request: pytest.FixtureRequest) -> Subject:
+@pytest.fixture(scope="module", params=["software", *MAKES])
+def subject(request: pytest.FixtureRequest, factories: Callable[[TokenMake], TokenFactory]) -> Iterator[Subject]:
     if request.param == "software":
         masters = {AES_ID: AES_MASTER, DES_ID: DES_MASTER, GP_ID: GP_TEST_KEY}
-        return Subject(lambda: open_software_scope(masters), is_token=False)
-    vault: TokenVault = request.getfixturevalue("token_vault")
-    return Subject(vault.open_scope, is_token=True)
+        yield Subject(lambda: open_software_scope(masters), is_token=False)
+        return
+    vault = open_loaded_vault(factories(MAKES[request.param]))
+    yield Subject(vault.open_scope, is_token=True)
+    vault.close()
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from kms.hsm.softhsm_tokens import restore_tokens
-from tests.contract.conftest import LIBRARY, SETUP
+from tests.contract.tokens import SOFTHSM2_LIBRARY as LIBRARY
+from tests.contract.tokens import SOFTHSM2_SETUP as SETUP
 
 pytestmark = pytest.mark.skipif(
     not Path(LIBRARY).exists(), reason="SoftHSM2 is not installed: apt-get install softhsm2"

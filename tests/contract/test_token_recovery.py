@@ -1,5 +1,9 @@
-"""Recovery, hanging calls, one login and forks, shown on SoftHSM2."""
+"""Recovery, hanging calls, one login and forks, on each make of token where it applies.
 
+Only a SoftHSM2 token can be taken away under a running library, by moving its folder: NSS keeps its database open.
+"""
+
+import json
 import os
 import shutil
 import subprocess
@@ -20,15 +24,24 @@ from kms.hsm.scope import TokenScope
 from kms.hsm.vault import TokenVault, open_vault
 from kms.hsm.watch import Watch
 from kms.service.ports import NewMaster
-from tests.contract.conftest import SoftToken, refer, refused
+from tests.contract.conftest import refer, refused
+from tests.contract.tokens import SOFTHSM2, FreshToken
 
 SPY = Path("/usr/lib/x86_64-linux-gnu/pkcs11/pkcs11-spy.so")
 ID = bytes(range(16))
 BLOCK = b"\x01" * 16
 
 
+@pytest.fixture
+def removable(token: FreshToken) -> FreshToken:
+    """A token that `away` can take away."""
+    if token.make is not SOFTHSM2:
+        pytest.skip(f"{token.make.name} cannot be taken away while it is open")
+    return token
+
+
 @contextmanager
-def away(token: SoftToken) -> Iterator[None]:
+def away(token: FreshToken) -> Iterator[None]:
     elsewhere = token.folder.with_name("away")
     token.folder.rename(elsewhere)
     try:
@@ -51,9 +64,9 @@ def wait_until(attempt: Callable[[], object], seconds: float) -> float:
             return time.monotonic() - start
 
 
-def test_a_token_that_went_away_fails_fast_and_recovers_without_a_restart(token: SoftToken) -> None:
-    gateway = Gateway(token.settings)
-    vault = open_vault(token.settings)
+def test_a_token_that_went_away_fails_fast_and_recovers_without_a_restart(removable: FreshToken) -> None:
+    gateway = Gateway(removable.settings)
+    vault = open_vault(removable.settings)
     made = vault.generate_master(ID, "isd-1")
     scope = TokenScope(gateway)
     old_master = scope.get_master(refer(made))
@@ -64,7 +77,7 @@ def test_a_token_that_went_away_fails_fast_and_recovers_without_a_restart(token:
             keys.derive_cmac(keys.get_master(refer(made)), (BLOCK,), KeyType.AES128, KeyUse.MAC)
 
     use()
-    with away(token):
+    with away(removable):
         with refused(Code.HSM_UNAVAILABLE):
             use()
         start = time.monotonic()
@@ -84,11 +97,11 @@ def test_a_token_that_went_away_fails_fast_and_recovers_without_a_restart(token:
     gateway.close()
 
 
-def test_a_token_that_was_away_unnoticed_is_looked_at_anew(vault: TokenVault, token: SoftToken) -> None:
+def test_a_token_that_was_away_unnoticed_is_looked_at_anew(removable: FreshToken, vault: TokenVault) -> None:
     made = vault.generate_master(ID, "isd-1")
     vault.close()
     vault.random(8)
-    with away(token), pytest.raises(KmsError), vault.open_scope() as keys:
+    with away(removable), pytest.raises(KmsError), vault.open_scope() as keys:
         keys.get_master(refer(made))
     wait_until(lambda: vault.random(8), seconds=5)
     with vault.open_scope() as keys:
@@ -96,20 +109,20 @@ def test_a_token_that_was_away_unnoticed_is_looked_at_anew(vault: TokenVault, to
 
 
 def test_a_token_that_came_back_with_another_key_is_refused(
-    vault: TokenVault, token: SoftToken, tmp_path: Path
+    removable: FreshToken, vault: TokenVault, tmp_path: Path
 ) -> None:
-    shutil.copytree(token.folder, tmp_path / "before")
+    shutil.copytree(removable.folder, tmp_path / "before")
     made = vault.generate_master(ID, "isd-1")
     with vault.open_scope() as keys:
         keys.get_master(refer(made))
-    with away(token):
-        shutil.copytree(tmp_path / "before", token.folder)
+    with away(removable):
+        shutil.copytree(tmp_path / "before", removable.folder)
         other = wait_until_made(vault)
         with vault.open_scope() as keys, refused(Code.KEY_KCV_MISMATCH):
             keys.get_master(refer(made))
         with vault.open_scope() as keys:
             keys.get_master(refer(other))
-        shutil.rmtree(token.folder)
+        shutil.rmtree(removable.folder)
 
 
 def wait_until_made(vault: TokenVault) -> NewMaster:
@@ -118,11 +131,11 @@ def wait_until_made(vault: TokenVault) -> NewMaster:
     return made[0]
 
 
-def test_readiness_turns_red_and_green_by_itself_and_takes_no_lock(token: SoftToken) -> None:
-    gateway = Gateway(token.settings)
-    vault = open_vault(token.settings)
+def test_readiness_turns_red_and_green_by_itself_and_takes_no_lock(removable: FreshToken) -> None:
+    gateway = Gateway(removable.settings)
+    vault = open_vault(removable.settings)
     wait_until(vault.check, seconds=5)
-    with away(token):
+    with away(removable):
         start = time.monotonic()
         while time.monotonic() - start < 5:
             try:
@@ -140,7 +153,7 @@ def test_readiness_turns_red_and_green_by_itself_and_takes_no_lock(token: SoftTo
     gateway.close()
 
 
-def test_a_call_that_hangs_ends_the_worker_and_holds_up_nobody_for_long(token: SoftToken) -> None:
+def test_a_call_that_hangs_ends_the_worker_and_holds_up_nobody_for_long(token: FreshToken) -> None:
     settings = replace(token.settings, call_timeout_s=0.3)
     gateway = Gateway(settings)
     hung = threading.Event()
@@ -168,7 +181,7 @@ def test_a_call_that_hangs_ends_the_worker_and_holds_up_nobody_for_long(token: S
     gateway.close()
 
 
-def test_a_wrong_pin_is_tried_once_and_never_again(token: SoftToken) -> None:
+def test_a_wrong_pin_is_tried_once_and_never_again(token: FreshToken) -> None:
     vault = open_vault(replace(token.settings, pin="not the PIN"))
     for _ in range(3):
         with refused(Code.HSM_LOGIN):
@@ -180,13 +193,13 @@ def test_a_wrong_pin_is_tried_once_and_never_again(token: SoftToken) -> None:
 
 
 @pytest.mark.skipif(not SPY.exists(), reason="pkcs11-spy is not installed: apt-get install opensc-pkcs11")
-def test_a_wrong_pin_reaches_the_token_once(token: SoftToken, tmp_path: Path) -> None:
+def test_a_wrong_pin_reaches_the_token_once(token: FreshToken, tmp_path: Path) -> None:
     script = """
-import sys
+import json, sys
 from kms.errors import KmsError
 from kms.hsm.settings import HsmSettings
 from kms.hsm.vault import open_vault
-vault = open_vault(HsmSettings(sys.argv[1], sys.argv[2], "not the PIN"))
+vault = open_vault(HsmSettings(sys.argv[1], sys.argv[2], "not the PIN", environment=json.loads(sys.argv[3])))
 for _ in range(5):
     try:
         vault.random(8)
@@ -197,9 +210,15 @@ for _ in range(5):
     environment = os.environ | {
         "PKCS11SPY": token.settings.module,
         "PKCS11SPY_OUTPUT": str(log),
-        "SOFTHSM2_CONF": token.settings.environment["SOFTHSM2_CONF"],
     }
-    command = [sys.executable, "-c", script, str(SPY), token.settings.token_label]
+    command = [
+        sys.executable,
+        "-c",
+        script,
+        str(SPY),
+        token.settings.token_label,
+        json.dumps(token.settings.environment),
+    ]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     assert done.stdout.split() == [Code.HSM_LOGIN] * 5
     assert log.read_text().count(": C_Login\n") == 1
@@ -226,19 +245,19 @@ def test_a_vault_opened_before_the_fork_is_refused_after_it(vault: TokenVault) -
     assert len(vault.random(8)) == 8
 
 
-def test_a_vault_made_before_the_fork_and_not_used_opens_in_the_child(token: SoftToken) -> None:
+def test_a_vault_made_before_the_fork_and_not_used_opens_in_the_child(token: FreshToken) -> None:
     script = """
-import os, sys
+import json, os, sys
 from kms.hsm.settings import HsmSettings
 from kms.hsm.vault import open_vault
-vault = open_vault(HsmSettings(*sys.argv[1:4], environment={"SOFTHSM2_CONF": sys.argv[4]}))
+vault = open_vault(HsmSettings(*sys.argv[1:4], environment=json.loads(sys.argv[4])))
 for _ in range(3):
     if os.fork() == 0:
         os._exit(0 if len(vault.random(8)) == 8 else 1)
 sys.exit(max(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(3)))
 """
     settings = token.settings
-    arguments = [settings.module, settings.token_label, settings.pin, settings.environment["SOFTHSM2_CONF"]]
+    arguments = [settings.module, settings.token_label, settings.pin, json.dumps(settings.environment)]
     subprocess.run([sys.executable, "-c", script, *arguments], check=True)
 
 
@@ -261,7 +280,7 @@ def test_threads_share_the_token_without_harm(vault: TokenVault) -> None:
     assert len(set(answers)) == 1
 
 
-def test_a_token_that_is_not_there_says_so(token: SoftToken) -> None:
+def test_a_token_that_is_not_there_says_so(token: FreshToken) -> None:
     vault = open_vault(replace(token.settings, token_label="no such token"))
     with pytest.raises(KmsError, match="no token labelled 'no such token'") as failure:
         vault.random(8)

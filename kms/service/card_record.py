@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from kms.domain.alarms import Alarm
 from kms.domain.audit import AuditEvent
 from kms.domain.cards import Application, Card, DomainKind, SecurityDomain
 from kms.domain.keys import Delivery, KeySet, KeyState, MasterKey, MasterKind, PeerKey
+from kms.domain.recovery import KeyFinding, RepairOrder
 from kms.domain.transfers import OPEN_TRANSFERS, Transfer
 from kms.domain.updates import KeyUpdate
 from kms.domain.visits import Terminal, TerminalState, Visit, VisitEvent
@@ -18,12 +20,15 @@ from kms.errors import Code, KmsError
 from kms.service.ports import Transaction
 
 IN_DOUBT = (Delivery.IN_FLIGHT, Delivery.IN_DOUBT)
-_Saved = Card | SecurityDomain | KeySet | KeyUpdate | Application | Visit | Terminal | Transfer
+_Saved = Card | SecurityDomain | KeySet | KeyUpdate | Application | Visit | Terminal | Transfer | RepairOrder
 
 
 @dataclass
 class CardRecord:
-    """A card with everything a visit may need to know and change. Values are frozen; `save` replaces one by another."""
+    """A card with everything a visit may need to know and change. Values are frozen; `save` replaces one by another.
+
+    `repair`: the card's open repair order; `findings`: what its visits found so far.
+    """
 
     card: Card
     domains: dict[str, SecurityDomain]
@@ -34,7 +39,11 @@ class CardRecord:
     masters: dict[str, MasterKey]
     transfers: dict[str, Transfer] = field(default_factory=dict)
     peer_keys: dict[str, PeerKey] = field(default_factory=dict)
+    repair: RepairOrder | None = None
+    findings: list[KeyFinding] = field(default_factory=list)
     _added: list[KeySet] = field(default_factory=list)
+    _found: list[KeyFinding] = field(default_factory=list)
+    _alarms: list[Alarm] = field(default_factory=list)
     _changed: dict[str, _Saved] = field(default_factory=dict)
     _audit: list[AuditEvent] = field(default_factory=list)
     _events: list[VisitEvent] = field(default_factory=list)
@@ -75,14 +84,26 @@ class CardRecord:
         return [item for item in sets if item.delivery in IN_DOUBT and item.state is not KeyState.COMPROMISED]
 
     def get_active_master(self, kind: MasterKind) -> MasterKey:
-        """The newest ACTIVE master of a kind. Raises `key.missing`."""
-        active = [item for item in self.masters.values() if item.kind is kind and item.state is KeyState.ACTIVE]
-        if not active:
+        """The master of a kind that issues new key sets: the newest that was ever made, and none in its stead.
+
+        Raises `key.missing` without one, `key.state` where it is no longer ACTIVE: an older one never takes its place.
+        """
+        made = [
+            item for item in self.masters.values() if item.kind is kind and item.state is not KeyState.PRE_ACTIVATION
+        ]
+        newest = max(made, key=lambda item: (item.created_at, item.generation), default=None)
+        if newest is None:
             raise KmsError(
                 Code.KEY_MISSING,
                 f"there is no active {kind} master key: make one with `kms keys generate --kind {kind}`",
             )
-        return max(active, key=lambda item: (item.generation, item.created_at))
+        if newest.state is not KeyState.ACTIVE:
+            raise KmsError(
+                Code.KEY_STATE,
+                f"the {kind} master key {newest.name} generation {newest.generation} is {newest.state}: make its next"
+                " generation (`kms keys generate --new-generation`)",
+            )
+        return newest
 
     def add_key_set(self, key_set: KeySet) -> None:
         """Add a new key set."""
@@ -106,9 +127,20 @@ class CardRecord:
                 self.visits[item.id] = item
             case Transfer():
                 self.transfers[item.id] = item
+            case RepairOrder():
+                self.repair = item
             case Terminal():
                 pass
         self._changed[item.id] = item
+
+    def add_finding(self, finding: KeyFinding) -> None:
+        """Add what a look at the card showed."""
+        self.findings.append(finding)
+        self._found.append(finding)
+
+    def alarm(self, alarm: Alarm) -> None:
+        """Raise an alarm with the changes."""
+        self._alarms.append(alarm)
 
     def log(self, event: AuditEvent) -> None:
         """Write an audit event with the changes."""
@@ -131,8 +163,12 @@ class CardRecord:
                 _write_item(tx, item)
         for event in self._events:
             tx.visits.add_event(event)
-        for record in self._audit:
-            tx.audit.append(record)
+        for finding in self._found:
+            tx.key_findings.add(finding)
+        for alarm in self._alarms:
+            tx.alarms.raise_(alarm)
+        if self._audit:
+            tx.audit.append_all(self._audit)
 
 
 def _write_item(tx: Transaction, item: _Saved) -> None:
@@ -151,6 +187,8 @@ def _write_item(tx: Transaction, item: _Saved) -> None:
             tx.visits.save(item)
         case Transfer():
             tx.transfers.save(item)
+        case RepairOrder():
+            tx.repair_orders.save(item)
         case Terminal():
             # The card's claim does not cover it: an officer's revocation in between stands.
             if tx.terminals.get(item.id).state is TerminalState.ENROLLED:

@@ -8,6 +8,7 @@ from kms.domain.transfers import HandOver
 from kms.errors import Code, KmsError
 from kms.service.card_record import CardRecord
 from kms.service.envelopes import load_envelope
+from kms.service.key_ends import check_usable
 
 
 def build_master_ref(master: MasterKey) -> MasterRef:
@@ -18,7 +19,11 @@ def build_master_ref(master: MasterKey) -> MasterRef:
 def build_key_set_ref(
     platform: str, card: Card, domain: SecurityDomain, key_set: KeySet, master: MasterKey
 ) -> KeySetRef:
-    """Say how a key set is derived: from the vendor's master by its scheme, or by SP 800-108 from one of ours."""
+    """Say how a key set is derived: from the vendor's master by its scheme, or by SP 800-108 from one of ours.
+
+    Raises `key.state` for a master that nothing is derived from any more.
+    """
+    check_usable(master)
     ref = build_master_ref(master)
     if key_set.purpose is None:
         return KeySetRef(key_set.kvn, key_set.key_type, VendorKeys(ref, card.diversification, card.kdd))
@@ -39,7 +44,7 @@ def build_wrapped_ref(hand_over: HandOver, kek: MasterRef) -> KeySetRef:
 
 
 def build_candidate(platform: str, record: CardRecord, key_set: KeySet) -> Candidate:
-    """The key set as programs name it. Raises `key.missing` when its master is not on record."""
+    """The key set as programs name it. Raises `key.missing` when its master is not on record, `key.state`."""
     master = record.masters.get(key_set.master_id)
     if master is None:
         raise KmsError(Code.KEY_MISSING, f"the master key of key set {key_set.id} is not on record")
@@ -48,5 +53,6 @@ def build_candidate(platform: str, record: CardRecord, key_set: KeySet) -> Candi
         hand_over = find_hand_over(record, domain)
         if hand_over is None or hand_over.generation != key_set.generation:
             raise KmsError(Code.KEY_MISSING, "the handed-over keys were erased: they were replaced by our own")
+        check_usable(master)
         return Candidate(key_set.id, build_wrapped_ref(hand_over, build_master_ref(master)))
     return Candidate(key_set.id, build_key_set_ref(platform, record.card, domain, key_set, master))

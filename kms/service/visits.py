@@ -46,6 +46,7 @@ KEY_FAULTS = frozenset(
         Code.KEY_KCV_MISMATCH,
         Code.KEY_ATTRIBUTES,
         Code.KEY_STATE,
+        Code.KEY_EXPIRED,
         Code.KEY_TEST_VALUE,
     }
 )

@@ -105,15 +105,26 @@ def test_the_current_set_is_the_newest_that_is_active_and_known() -> None:
     assert record.find_current_set(SSD) is None
 
 
-def test_the_newest_active_master_is_taken_and_none_is_an_error_that_says_what_to_do() -> None:
+def test_the_newest_master_issues_and_none_is_an_error_that_says_what_to_do() -> None:
     record = build_record()
     newer = build_master(9, kind=MasterKind.SSD, name="newer", generation=2)
-    asleep = build_master(10, kind=MasterKind.SSD, name="asleep", generation=3, state=KeyState.SUSPENDED)
-    record.masters |= {newer.id: newer, asleep.id: asleep}
+    begun = build_master(10, kind=MasterKind.SSD, name="begun", generation=3, activated_at=None)
+    begun = replace(begun, state=KeyState.PRE_ACTIVATION)
+    record.masters |= {newer.id: newer, begun.id: begun}
     assert record.get_active_master(MasterKind.SSD) == newer
     record.masters = {}
     with pytest.raises(KmsError, match="kms keys generate --kind ssd"):
         record.get_active_master(MasterKind.SSD)
+
+
+@pytest.mark.parametrize("state", [KeyState.SUSPENDED, KeyState.COMPROMISED, KeyState.DEACTIVATED])
+def test_an_older_master_never_takes_the_place_of_one_that_may_issue_nothing(state: KeyState) -> None:
+    record = build_record()
+    newest = build_master(9, kind=MasterKind.SSD, name="newest", generation=2, state=state)
+    record.masters |= {newest.id: newest}
+    with pytest.raises(KmsError) as error:
+        record.get_active_master(MasterKind.SSD)
+    assert error.value.code is Code.KEY_STATE
 
 
 def test_a_card_without_an_isd_is_refused() -> None:

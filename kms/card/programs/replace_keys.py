@@ -86,7 +86,7 @@ def advance(state: ReplaceKeys, responses: Sequence[bytes], keys: KeyPort, host_
 def _install(state: ReplaceKeys, handshake: Handshake, host_challenge: bytes, keys: KeyPort) -> Step:
     new = state.new
     if not state.add and new.ref.key_type is not state.current.ref.key_type:
-        # PUT KEY replaces keys by keys of their own type and length (GP 2.3.1 section 11.8.2.3.1; ADR 0073).
+        # PUT KEY replaces a key by one of its own algorithm and length (GP 2.3.1 section 7.5.1; ADR 0073).
         raise KmsError(
             Code.INPUT_INVALID,
             f"a {state.current.ref.key_type} set is not replaced by a {new.ref.key_type} one:"

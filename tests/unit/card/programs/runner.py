@@ -9,15 +9,26 @@ from kms.card.programs.base import Batch, Candidate, Evidence, Outcome
 from kms.card.programs.create_ssd import CreateSsd, SsdRecipe
 from kms.card.programs.state import ProgramState, advance, dump_state, load_state, start
 from terminal.virtual_card.card import VirtualCard
-from terminal.virtual_card.personality import PUBLIC_TEST_KEY, Personality, build_factory_state
+from terminal.virtual_card.diversification import Diversification as CardDiversification
+from terminal.virtual_card.diversification import derive_card_keys
+from terminal.virtual_card.model import KEY_TYPE_AES
+from terminal.virtual_card.personality import DEFAULT_KDD, PUBLIC_TEST_KEY, Personality, build_factory_state
 from tests.fakes.software_keys import open_software_scope, software_master
 
 ISD_AID = bytes.fromhex("A000000151000000")
 SSD_AID = bytes.fromhex("A0000009510001")
 VENDOR = software_master(b"vendor".ljust(16, b"."), PUBLIC_TEST_KEY, KeyType.DES2)
 MASTER = software_master(b"ours".ljust(16, b"."), bytes([0x33]) * 32, KeyType.AES256)
-MASTERS = {VENDOR.object_id: PUBLIC_TEST_KEY, MASTER.object_id: bytes([0x33]) * 32}
-CHALLENGE = bytes(range(8))
+AES_VENDORS = {
+    length: software_master(b"vendor-%d" % length, bytes(range(0x80, 0x80 + length)), key_type)
+    for length, key_type in ((16, KeyType.AES128), (24, KeyType.AES192), (32, KeyType.AES256))
+}
+MASTERS = {
+    VENDOR.object_id: PUBLIC_TEST_KEY,
+    MASTER.object_id: bytes([0x33]) * 32,
+    **{master.object_id: bytes(range(0x80, 0x80 + length)) for length, master in AES_VENDORS.items()},
+}
+CHALLENGE = bytes(range(16))
 
 Answers = Callable[[Batch, list[bytes]], list[bytes]]
 
@@ -30,17 +41,41 @@ def vendor_set(kvn: int = 0x01) -> Candidate:
     return Candidate("vendor", KeySetRef(kvn, KeyType.DES2, VendorKeys(VENDOR, Diversification.NONE, bytes(10))))
 
 
-def our_set(generation: int, purpose: DerivationPurpose = DerivationPurpose.ISD, aid: bytes = ISD_AID) -> Candidate:
+def aes_vendor_set(length: int = 16, kvn: int = 0x01) -> Candidate:
+    master = AES_VENDORS[length]
+    return Candidate("vendor", KeySetRef(kvn, master.key_type, VendorKeys(master, Diversification.KDF3, DEFAULT_KDD)))
+
+
+def our_set(
+    generation: int,
+    purpose: DerivationPurpose = DerivationPurpose.ISD,
+    aid: bytes = ISD_AID,
+    key_type: KeyType = KeyType.DES2,
+) -> Candidate:
     source = DerivedKeys(MASTER, "issuer", purpose, b"\x49" * 8, aid, generation)
-    return Candidate(f"{purpose} {generation}", KeySetRef(0x20 + generation, KeyType.DES2, source))
+    kvn = (0x30 if key_type.is_aes else 0x20) + generation
+    return Candidate(f"{purpose} {generation}", KeySetRef(kvn, key_type, source))
 
 
-def initial_set() -> Candidate:
-    return our_set(0, DerivationPurpose.SSD_INITIAL, SSD_AID)
+def initial_set(key_type: KeyType = KeyType.DES2) -> Candidate:
+    return our_set(0, DerivationPurpose.SSD_INITIAL, SSD_AID, key_type)
 
 
 def parameters(aid: bytes = ISD_AID, scp_i: int = 0x55, level: int = 3) -> ChannelParameters:
     return ChannelParameters(2, scp_i, SecurityLevel(level), aid)
+
+
+def scp03_parameters(aid: bytes = ISD_AID, scp_i: int = 0x70, level: int = 0x33) -> ChannelParameters:
+    return ChannelParameters(3, scp_i, SecurityLevel(level), aid)
+
+
+def build_aes_card(
+    length: int = 16, scp_i: int = 0x70, kvn: int = 0x01, personality: Personality | None = None
+) -> VirtualCard:
+    """A card whose keys the vendor diversified by KDF3 from the AES master of this length."""
+    keys = derive_card_keys(bytes(range(0x80, 0x80 + length)), DEFAULT_KDD, CardDiversification.KDF3)
+    state = build_factory_state(keys, kvn=kvn, key_type=KEY_TYPE_AES, scp02_i=None, scp03_i=scp_i)
+    return VirtualCard(state, personality)
 
 
 def build_card(kvn: int = 0x01, scp_i: int = 0x55, personality: Personality | None = None) -> VirtualCard:
@@ -96,7 +131,7 @@ def run(
         done.proved += step.proved
         answers = lie(step.batch, [card.transmit(command) for command in step.batch.commands])
         with open_software_scope(MASTERS) as keys:
-            step = advance(saved, answers, keys, bytes([len(done.batches)]) * 8)
+            step = advance(saved, answers, keys, bytes([len(done.batches)]) * 16)
     done.outcome = step.outcome
     done.proved += step.proved if step.outcome is not None else ()
     return done

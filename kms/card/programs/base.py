@@ -26,7 +26,7 @@ from kms.card.channel import (
     parse_initialize_update,
 )
 from kms.card.commands import build_initialize_update, build_select
-from kms.card.keys import KcvMethod, KeyPort, KeySetRef
+from kms.card.keys import KcvMethod, KeyPort, KeySetRef, KeyType
 from kms.card.status import INS_INITIALIZE_UPDATE, INS_SELECT, StatusWord, describe_status
 from kms.errors import Code, KmsError
 
@@ -142,7 +142,19 @@ class Probed:
     kind: Literal["probed"] = "probed"
 
 
-Outcome = Finished | Broken | Mismatch | Reconciled | Probed
+@dataclass(frozen=True)
+class Recognized:
+    """What a card says of itself, unproved. `protocols`: (protocol, "i") of each it speaks, None where it does not say.
+
+    `set_types`: (key version, type) of the ISD's key sets, as far as GET DATA E0 shows them.
+    """
+
+    protocols: tuple[tuple[int, int], ...] | None
+    set_types: tuple[tuple[int, KeyType], ...] = ()
+    kind: Literal["recognized"] = "recognized"
+
+
+Outcome = Finished | Broken | Mismatch | Reconciled | Probed | Recognized
 
 
 class AnswerError(Exception):

@@ -11,17 +11,21 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from kms.card.channel import Handshake
 from kms.card.keys import KeyPort
-from kms.card.programs import create_ssd, delete_keys, probe, reconcile, replace_keys
+from kms.card.programs import create_ssd, delete_keys, probe, recognize, reconcile, replace_keys
 from kms.card.programs.base import AnswerError
 from kms.card.programs.create_ssd import CreateSsd
 from kms.card.programs.delete_keys import DeleteKeys
 from kms.card.programs.probe import Probe
+from kms.card.programs.recognize import Recognize
 from kms.card.programs.reconcile import Reconcile
 from kms.card.programs.replace_keys import ReplaceKeys
 from kms.card.programs.step import Step
 from kms.errors import Code, KmsError
 
-ProgramState = CreateSsd | ReplaceKeys | DeleteKeys | Reconcile | Probe
+KeyProgram = CreateSsd | ReplaceKeys | DeleteKeys | Reconcile | Probe
+"""Programs that know key sets."""
+
+ProgramState = KeyProgram | Recognize
 
 _JSON = ConfigDict(ser_json_bytes="hex", val_json_bytes="hex", extra="forbid")
 _STATE: TypeAdapter[ProgramState] = TypeAdapter(Annotated[ProgramState, Field(discriminator="kind")], config=_JSON)
@@ -56,6 +60,8 @@ def start(state: ProgramState, keys: KeyPort, host_challenge: bytes, handshake: 
                 return reconcile.start(state, host_challenge)
             case Probe():
                 return probe.start(state, host_challenge)
+            case Recognize():
+                return recognize.start(state)
             case _:
                 assert_never(state)
     except AnswerError as error:
@@ -76,6 +82,8 @@ def advance(state: ProgramState, responses: Sequence[bytes], keys: KeyPort, host
                 return reconcile.advance(state, responses, keys)
             case Probe():
                 return probe.advance(state, responses, keys)
+            case Recognize():
+                return recognize.advance(responses)
             case _:
                 assert_never(state)
     except AnswerError as error:

@@ -48,8 +48,6 @@ _ON_CARD: ColumnElement[bool] = literal_column("k.state = 'ACTIVE' AND k.deliver
 _UNDATED: ColumnElement[bool] = literal_column("k.purpose IN ('isd', 'ssd') AND k.rotate_at IS NULL")
 # Not the vendor's own keys, which no policy of ours dates.
 _OURS: ColumnElement[bool] = literal_column("k.purpose IS NOT NULL")
-    "k.purpose IS NOT NULL"
-)  # not the vendor's own keys, which no policy of ours dates
 _INITIAL = "k.purpose = 'ssd-initial'"
 _OPEN: ColumnElement[bool] = literal_column("u.state IN ('PENDING', 'RUNNING')")
 _GIVEN_UP: ColumnElement[bool] = literal_column("u.state IN ('FAILED', 'CANCELLED')")
@@ -144,10 +142,9 @@ class SqlSweeps:
         marked = update(KeySetRow).values(noticed_days=days)
         return self._write(marked.where(KeySetRow.id.in_(chosen.limit(limit))))
 
-    def count_noticed(self, version: PolicyVersion, platform: str, now: datetime) -> int:
-        """Served sets in force of which notice was given."""
-        longest = max(version.policy.notice_days, default=0)
-        noticed = select(func.count()).select_from(_ALL).where(*_ending(version, platform, longest, now))
+    def count_noticed(self, version: PolicyVersion, platform: str, days: int, now: datetime) -> int:
+        """Served sets in force that end within so many days and of which notice was given."""
+        noticed = select(func.count()).select_from(_ALL).where(*_ending(version, platform, days, now))
         return self._count(noticed.where(_SETS.c.noticed_days.is_not(None)))
 
     def count_undated(self, platform: str) -> int:

@@ -123,8 +123,8 @@ class Sweeps(Protocol):
         """Mark served sets that end within so many days and were not marked for so few; how many."""
         ...
 
-    def count_noticed(self, version: PolicyVersion, platform: str, now: datetime) -> int:
-        """Served sets in force of which notice was given."""
+    def count_noticed(self, version: PolicyVersion, platform: str, days: int, now: datetime) -> int:
+        """Served sets in force that end within so many days and of which notice was given."""
         ...
 
     def count_undated(self, platform: str) -> int:

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from demo.installation import BIN
-from terminal.virtual_card import VpcdConnection
+from terminal.virtual_card import KEY_TYPE_DES, VpcdConnection
 from terminal.virtual_card.diversification import Diversification
 from terminal.virtual_card.personality import Personality
 from terminal.virtual_card.transmission import TransmissionProtocol
@@ -34,7 +34,7 @@ def check_done(site: Site, delivered: Delivered) -> dict[str, object]:
     return visit
 
 
-@pytest.mark.parametrize("diversification", list(Diversification))
+@pytest.mark.parametrize("diversification", [item for item in Diversification if item.makes(KEY_TYPE_DES)])
 @pytest.mark.parametrize(("kvn", "keeps_factory_set"), [(0x01, False), (0xFF, False), (0xFF, True)])
 def test_the_isd_goes_from_the_vendors_keys_to_the_issuers(
     site: Site, kvn: int, keeps_factory_set: bool, diversification: Diversification

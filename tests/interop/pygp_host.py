@@ -65,13 +65,13 @@ class Host:
                 raise
             return {"error": str(error)}
 
-    def _set_keys(self, kvn: str, keys: list[str]) -> None:
+    def _set_keys(self, kvn: str, keys: list[str], key_type: str = "DES") -> None:
         """Tell the tool the keys ENC, MAC, DEK of a version."""
-        self._tool.set_key(*(f"{kvn}/{kid}/DES/{key}" for kid, key in enumerate(keys, start=1)))
+        self._tool.set_key(*(f"{kvn}/{kid}/{key_type}/{key}" for kid, key in enumerate(keys, start=1)))
 
-    def _open(self, kvn: str, i: str, level: int) -> None:
+    def _open(self, kvn: str, i: str, level: int, scp: str = "02") -> None:
         self._tool.select_isd()
-        self._tool.auth(scp="02", scpi=i, keysetversion=kvn, securitylevel=level)
+        self._tool.auth(scp=scp, scpi=i, keysetversion=kvn, securitylevel=level)
 
     def _list(self) -> dict[str, Any]:
         return {

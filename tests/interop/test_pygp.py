@@ -45,11 +45,13 @@ def make_card(
     return VirtualCard(state, protocol=protocol)
 
 
-def run_tool(card: VirtualCard, *steps: dict[str, Any]) -> list[dict[str, Any]]:
+def run_tool(
+    card: VirtualCard, *steps: dict[str, Any], program: str = "tests.interop.pygp_host"
+) -> list[dict[str, Any]]:
     """What the tool tells after each step, with the card in its reader."""
     with in_reader(VpcdConnection(card, READER_PORT)):
         done = subprocess.run(
-            [sys.executable, "-m", "tests.interop.pygp_host"],
+            [sys.executable, "-m", program],
             input=json.dumps({"reader": READER, "steps": steps}),
             capture_output=True,
             text=True,
@@ -101,7 +103,7 @@ def tell_of_change(card: VirtualCard, i: str, level: int, scheme: Diversificatio
     )
 
 
-@pytest.mark.parametrize("scheme", list(Diversification))
+@pytest.mark.parametrize("scheme", list(FACTORY_KEYS))
 @pytest.mark.parametrize("level", [1, 3])
 @pytest.mark.parametrize("i", ["15", "55"])
 def test_the_tool_lists_authenticates_adds_and_replaces_keys(i: str, level: int, scheme: Diversification) -> None:

@@ -5,6 +5,8 @@ import click
 from kms.cli.context import get_actor, get_platform, get_store, json_option, page_options
 from kms.cli.output import build_record, print_record, print_rows
 
+COLUMNS = ("id", "severity", "kind", "subject", "text", "raised_at", "last_at", "count", "acknowledged_by")
+
 
 @click.group("alarms")
 def alarms_group() -> None:
@@ -21,18 +23,7 @@ def list_alarms(ctx: click.Context, *, show_all: bool, limit: int, offset: int, 
     with get_store(ctx).reading() as reading:
         read = reading.alarms.list_newest if show_all else reading.alarms.list_open
         rows = [build_record(alarm) for alarm in read(limit=limit, offset=offset)]
-    columns: tuple[str, ...] = (
-        "id",
-        "severity",
-        "kind",
-        "subject",
-        "text",
-        "raised_at",
-        "last_at",
-        "count",
-        "acknowledged_by",
-    )
-    columns += ("cleared_at",) if show_all else ()
+    columns = COLUMNS + (("cleared_at",) if show_all else ())
     print_rows(rows, columns, as_json=as_json, title="Alarms")
 
 

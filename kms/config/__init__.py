@@ -9,31 +9,37 @@ from kms.config.loader import load_config
 from kms.config.peers import PeerConfig, PeerRole, read_fingerprint
 from kms.config.pin import read_pin
 from kms.config.values import (
+    AuditConfig,
     CardsConfig,
     CatalogueEntry,
     Config,
     DatabaseConfig,
     HsmConfig,
     KeysConfig,
+    MetricsConfig,
     PlatformConfig,
     PlatformMode,
     PlatformRole,
+    SchedulerConfig,
     ServerConfig,
     VisitsConfig,
 )
 
 __all__ = [
+    "AuditConfig",
     "CardsConfig",
     "CatalogueEntry",
     "Config",
     "DatabaseConfig",
     "HsmConfig",
     "KeysConfig",
+    "MetricsConfig",
     "PeerConfig",
     "PeerRole",
     "PlatformConfig",
     "PlatformMode",
     "PlatformRole",
+    "SchedulerConfig",
     "ServerConfig",
     "VisitsConfig",
     "load_config",

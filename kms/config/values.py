@@ -146,6 +146,41 @@ class AuditConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class SchedulerConfig:
+    """The scheduler. All times in seconds but `retention_days`.
+
+    `lease_seconds`: after so long without a sign of life another node takes over. `clock_tolerance`: the largest jump,
+    and difference from the database's clock, that does not stop scheduling. `require_synchronised_clock`: ask the
+    kernel too; unless told, in production mode alone. `late_report`: how long after its deadline a visit may still be
+    reported. `retention_days`: how long visits that are over stay, with their journals.
+    """
+
+    lease_seconds: Annotated[int, Field(ge=3, le=3600)] = 30
+    clock_tolerance: Annotated[int, Field(ge=1, le=3600)] = 300
+    require_synchronised_clock: bool | None = None
+    late_report: Annotated[int, Field(ge=0, le=86_400)] = 900
+    retention_days: Annotated[int, Field(ge=8, le=3660)] = 400
+    visits_every: Annotated[int, Field(ge=1, le=86_400)] = 60
+    overdue_every: Annotated[int, Field(ge=1, le=86_400)] = 300
+    sweep_every: Annotated[int, Field(ge=1, le=86_400)] = 300
+    campaigns_every: Annotated[int, Field(ge=1, le=86_400)] = 60
+    tokens_every: Annotated[int, Field(ge=60, le=604_800)] = 86_400
+    retention_every: Annotated[int, Field(ge=60, le=604_800)] = 86_400
+
+
+@dataclass(frozen=True, config=STRICT)
+class MetricsConfig:
+    """Where Prometheus may ask: a listener of its own, without TLS, for this machine.
+
+    `port`: of the server, `scheduler_port`: of the scheduler; without one there is no listener.
+    """
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    scheduler_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
 class CatalogueEntry:
     """An application that card users may apply for, and the security domain it needs.
 
@@ -174,6 +209,8 @@ class Sections:
     keys: KeysConfig
     visits: VisitsConfig = field(default_factory=VisitsConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     applications: tuple[CatalogueEntry, ...] = ()
     peers: tuple[PeerConfig, ...] = ()
     card_ranges: tuple[CardRangeEntry, ...] = ()
@@ -200,3 +237,5 @@ class Config:
     peers: tuple[PeerConfig, ...] = ()
     card_ranges: tuple[CardRange, ...] = ()
     audit: AuditConfig = field(default_factory=AuditConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)

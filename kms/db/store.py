@@ -29,12 +29,12 @@ from kms.db.repositories.key_updates import SqlKeyUpdateRepository
 from kms.db.repositories.leases import SqlLeaseRepository
 from kms.db.repositories.master_keys import SqlMasterKeyRepository
 from kms.db.repositories.platform_keys import SqlPeerKeyRepository, SqlPlatformKeyRepository
+from kms.db.repositories.policies import SqlPolicyRepository
 from kms.db.repositories.recovery import (
     SqlKeyFindingRepository,
     SqlPlatformStateRepository,
     SqlRepairOrderRepository,
 )
-from kms.db.repositories.policies import SqlPolicyRepository
 from kms.db.repositories.security_domains import SqlSecurityDomainRepository
 from kms.db.repositories.terminals import SqlTerminalRepository
 from kms.db.repositories.transfers import SqlTransferRepository

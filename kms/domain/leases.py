@@ -24,12 +24,14 @@ class JobRun:
     """The last run of a scheduled job. `finished_at` None: it runs, or its node died in it.
 
     `result`: what it did in a few words, or the code of the error that ended it, with `failed`. `lateness_s`: seconds
-    between when it was due and when it began. `runs`, `failures`: since the job was first run.
+    between when it was due and when it began. `interval_s`: seconds between runs. `runs`,
+    `failures`: since the job was first run.
     """
 
     job: str
     node: str
     started_at: datetime
+    interval_s: float
     lateness_s: float
     finished_at: datetime | None = None
     result: str = ""

@@ -18,8 +18,8 @@ from kms.domain.audit_chain import AuditRecord, ChainHead, Checkpoint
 from kms.domain.campaigns import Campaign, CampaignCounts, CampaignState, Filled
 from kms.domain.cards import Application, Card, SecurityDomain
 from kms.domain.compromises import Affected, AffectedDomain, Marked, MasterUse, Remedy
-from kms.domain.keys import KeySet, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
 from kms.domain.housekeeping import ExpiredVisits, FleetFigures, Overdue
+from kms.domain.keys import KeySet, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
 from kms.domain.leases import JobRun, Lease
 from kms.domain.orders import Report
 from kms.domain.recovery import AnchorMark, KeyFinding, PlatformState, RepairOrder

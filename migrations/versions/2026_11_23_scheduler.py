@@ -13,6 +13,12 @@ branch_labels = None
 depends_on = None
 
 OPEN = sa.text("cleared_at IS NULL")
+INDEXES = (
+    ("ix_key_sets_unproved", "key_sets", "delivery", "delivery IN ('IN_DOUBT', 'IN_FLIGHT')"),
+    ("ix_key_sets_ends", "key_sets", "expires_at", "state = 'ACTIVE' AND delivery = 'PROVED'"),
+    ("ix_key_updates_deadline", "key_updates", "deadline", "state IN ('PENDING', 'RUNNING')"),
+    ("ix_cards_quarantined", "cards", "state", "state = 'QUARANTINED'"),
+)
 
 
 def upgrade() -> None:
@@ -55,6 +61,7 @@ def upgrade() -> None:
         sa.Column("job", sa.String(length=200), nullable=False),
         sa.Column("node", sa.String(length=200), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("interval_s", sa.Double(), nullable=False),
         sa.Column("lateness_s", sa.Double(), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("result", sa.Text(), nullable=False),
@@ -63,6 +70,9 @@ def upgrade() -> None:
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("job", name=op.f("pk_job_runs")),
     )
+    for name, table, column, condition in INDEXES:
+        where = sa.text(condition)
+        op.create_index(name, table, [column], sqlite_where=where, postgresql_where=where)
     if op.get_bind().dialect.name == "sqlite":
         op.execute("DROP TRIGGER tr_visit_events_delete")
         op.execute(
@@ -105,6 +115,8 @@ def downgrade() -> None:
             "CREATE TRIGGER tr_visit_events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON visit_events "
             "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
         )
+    for name, table, _, _ in INDEXES:
+        op.drop_index(name, table)
     op.drop_table("job_runs")
     op.drop_table("leases")
     op.drop_index("uq_alarms_open", "alarms")

@@ -96,13 +96,13 @@ class TestLeases:
             assert abs(tx.leases.now() - datetime.now(UTC)) < timedelta(seconds=60)
 
     def test_a_jobs_last_run_replaces_the_one_before(self, store: Store) -> None:
-        first = JobRun("sweep", "node-1", NOW, 0.5)
+        first = JobRun("sweep", "node-1", NOW, 60.0, 0.5)
         last = replace(first, node="node-2", finished_at=NOW, result="3 due", failed=True, runs=2, failures=1)
         with store.transaction() as tx:
             assert tx.leases.find_run("sweep") is None
             tx.leases.save_run(first)
             tx.leases.save_run(last)
-            tx.leases.save_run(JobRun("other", "node-1", NOW, 0.0))
+            tx.leases.save_run(JobRun("other", "node-1", NOW, 60.0, 0.0))
         with store.transaction() as tx:
             assert tx.leases.find_run("sweep") == last
             assert [run.job for run in tx.leases.list_runs()] == ["other", "sweep"]

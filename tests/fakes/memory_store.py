@@ -5,6 +5,7 @@ One transaction at a time (a lock, as SQLite's writer); an exception puts every 
 
 import copy
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,10 +16,12 @@ from kms.domain.alarms import Alarm
 from kms.domain.audit import AuditEvent
 from kms.domain.audit_chain import AuditRecord, ChainHead, Checkpoint, begin_chain, build_record
 from kms.domain.cards import Application, Card, CardState, DomainKind, SecurityDomain
-from kms.domain.keys import KeySet, KeyState, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
+from kms.domain.housekeeping import DoubtedSet, ExpiredVisits, FleetFigures, Overdue
+from kms.domain.keys import Delivery, KeySet, KeyState, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
 from kms.domain.leases import JobRun, Lease
+from kms.domain.recovery import KeyFinding, PlatformState, RepairOrder, RepairState
 from kms.domain.transfers import OPEN_TRANSFERS, Transfer
-from kms.domain.updates import OPEN_STATES, KeyUpdate
+from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateState
 from kms.domain.visits import Terminal, Visit, VisitEvent, VisitState
 from kms.errors import Code, KmsError
 
@@ -381,6 +384,94 @@ class MemoryLeases:
         self._runs[run.job] = run
 
 
+class MemoryHousekeeping:
+    def __init__(self, tables: "Tables") -> None:
+        self._tables = tables
+
+    def expire_visits(self, before: datetime, at: datetime, text: str, limit: int) -> ExpiredVisits:
+        tables = self._tables
+        late = [item for item in tables.visits.values() if item.state is VisitState.OPEN and item.deadline < before]
+        chosen = sorted(late, key=lambda item: item.deadline)[:limit]
+        for visit in chosen:
+            ended = replace(
+                visit,
+                state=VisitState.EXPIRED,
+                order=None,
+                program=None,
+                result=text,
+                ended_at=at,
+                events=visit.events + 1,
+            )
+            tables.visits[visit.id] = ended
+            tables.visit_events.append(VisitEvent(visit.id, ended.events, at, "expire", text))
+        cards = {item.card_id for item in chosen}
+        for card_id in cards:
+            tables.cards[card_id] = replace(tables.cards[card_id], version=tables.cards[card_id].version + 1)
+        still_open = [item for item in tables.visits.values() if item.state is VisitState.OPEN]
+        taken, visited = {item.update_id for item in still_open}, {item.card_id for item in still_open}
+        returned = sorted(
+            item.update_id
+            for item in chosen
+            if item.update_id
+            and item.update_id not in taken
+            and tables.key_updates[item.update_id].state is UpdateState.RUNNING
+        )
+        for update_id in returned:
+            update = tables.key_updates[update_id]
+            tables.key_updates[update_id] = replace(update, state=UpdateState.PENDING, failure=text)
+        doubted = []
+        for key_set in sorted(tables.key_sets.values(), key=lambda item: item.id):
+            domain = tables.security_domains[key_set.security_domain_id]
+            if key_set.delivery is Delivery.IN_FLIGHT and domain.card_id in cards - visited:
+                tables.key_sets[key_set.id] = replace(key_set, delivery=Delivery.IN_DOUBT)
+                where = (
+                    f"card {tables.cards[domain.card_id].identity.hex().upper()}; {domain.kind} "
+                    f"{domain.aid.hex().upper()}, key version {key_set.kvn:02X}, generation {key_set.generation}"
+                )
+                doubted.append(DoubtedSet(key_set.id, key_set.kcv_method, key_set.kcvs, where))
+        return ExpiredVisits(tuple(item.id for item in chosen), tuple(doubted), tuple(returned))
+
+    def delete_visits(self, before: datetime, limit: int) -> int:
+        tables = self._tables
+        over = [
+            item
+            for item in tables.visits.values()
+            if item.state is not VisitState.OPEN and item.deadline < before and item.mismatches == 0
+        ]
+        ids = {item.id for item in sorted(over, key=lambda item: item.deadline)[:limit]}
+        for visit_id in ids:
+            del tables.visits[visit_id]
+        tables.visit_events[:] = [item for item in tables.visit_events if item.visit_id not in ids]
+        return len(ids)
+
+    def count_overdue(self, now: datetime) -> Overdue:
+        updates = self._tables.key_updates.values()
+        deadlines = [item.deadline for item in updates if item.state in OPEN_STATES and item.deadline is not None]
+        ends = [
+            item.expires_at
+            for item in self._tables.key_sets.values()
+            if item.state is KeyState.ACTIVE and item.delivery is Delivery.PROVED and item.expires_at is not None
+        ]
+        late = [deadline for deadline in deadlines if deadline < now]
+        past = [end for end in ends if end < now]
+        return Overdue(len(late), min(late, default=None), len(past), min(past, default=None))
+
+    def read_figures(self, now: datetime) -> FleetFigures:
+        tables = self._tables
+        deliveries = Counter(item.delivery for item in tables.key_sets.values())
+        return FleetFigures(
+            updates=dict(Counter((str(item.reason), str(item.state)) for item in tables.key_updates.values())),
+            visits=dict(
+                Counter((str(item.state), "done" if item.result == "done" else "") for item in tables.visits.values())
+            ),
+            overdue=self.count_overdue(now),
+            quarantined=sum(item.state is CardState.QUARANTINED for item in tables.cards.values()),
+            in_doubt=deliveries[Delivery.IN_DOUBT],
+            in_flight=deliveries[Delivery.IN_FLIGHT],
+            alarms=dict(Counter(str(item.severity) for item in tables.alarms.values() if item.cleared_at is None)),
+        )
+
+
 class MemoryAudit:
     """One chain for all that write, called `memory`."""
 
@@ -406,8 +497,8 @@ class MemoryAudit:
         fresh = [record for record in self._records if since is None or record.event.at >= since]
         return [max(fresh, key=lambda record: record.sequence).head] if fresh else []
 
-    def read_records(self, chain: str, *, after: int, up_to: int) -> Iterator[AuditRecord]:
-        return (item for item in self._records if item.chain == chain and after < item.sequence <= up_to)
+    def list_records(self, chain: str, *, after: int, up_to: int, limit: int = 1000) -> Sequence[AuditRecord]:
+        return [item for item in self._records if item.chain == chain and after < item.sequence <= up_to][:limit]
 
     def add_checkpoint(self, checkpoint: Checkpoint) -> None:
         if any(old.number == checkpoint.number for old in self._checkpoints):
@@ -419,6 +510,42 @@ class MemoryAudit:
 
     def list_checkpoints(self, *, after: int = 0, limit: int = 100) -> Sequence[Checkpoint]:
         return [item for item in self._checkpoints if item.number > after][:limit]
+
+
+class MemoryPlatformState(MemoryRepository[PlatformState]):
+    noun = "platform state"
+
+    def find_current(self) -> PlatformState | None:
+        return self._first(lambda _state: True)
+
+
+class MemoryRepairOrders(MemoryRepository[RepairOrder]):
+    noun = "repair order"
+
+    def find_open(self, card_id: str) -> RepairOrder | None:
+        return self._first(lambda order: order.card_id == card_id and order.state is RepairState.OPEN)
+
+    def find_newest(self, card_id: str) -> RepairOrder | None:
+        found = self._where(lambda order: order.card_id == card_id)
+        return found[-1] if found else None
+
+
+class MemoryKeyFindings(MemoryRepository[KeyFinding]):
+    noun = "finding"
+
+    def list_for_order(self, repair_order_id: str) -> Sequence[KeyFinding]:
+        return self._where(lambda finding: finding.repair_order_id == repair_order_id)
+
+    def list_of_recovery(self, since: datetime, *, limit: int = 100, offset: int = 0) -> Sequence[KeyFinding]:
+        found = self._where(lambda finding: finding.repair_order_id is None and finding.found_at >= since)
+        return found[offset : offset + limit]
+
+    def mark_applied(self, repair_order_id: str, at: datetime) -> None:
+        for finding in self.list_for_order(repair_order_id):
+            self.save(replace(finding, applied_at=at))
+
+    def count_by_kind(self, since: datetime) -> dict[str, int]:
+        return dict(Counter(str(finding.kind) for finding in self.list_of_recovery(since, limit=1_000_000)))
 
 
 @dataclass
@@ -435,6 +562,9 @@ class Tables:
     transfers: dict[str, Transfer] = field(default_factory=dict)
     platform_keys: dict[str, PlatformKey] = field(default_factory=dict)
     peer_keys: dict[str, PeerKey] = field(default_factory=dict)
+    platform_state: dict[str, PlatformState] = field(default_factory=dict)
+    repair_orders: dict[str, RepairOrder] = field(default_factory=dict)
+    key_findings: dict[str, KeyFinding] = field(default_factory=dict)
     alarms: dict[str, Alarm] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)
     job_runs: dict[str, JobRun] = field(default_factory=dict)
@@ -448,6 +578,7 @@ class Tables:
 class MemoryTransaction:
     def __init__(self, tables: Tables, clock: Callable[[], datetime]) -> None:
         self.alarms = MemoryAlarms(tables.alarms)
+        self.housekeeping = MemoryHousekeeping(tables)
         self.leases = MemoryLeases(tables.leases, tables.job_runs, clock)
         self.cards = MemoryCards(tables.cards, tables.security_domains, tables.key_updates)
         self.security_domains = MemorySecurityDomains(tables.security_domains)
@@ -460,6 +591,9 @@ class MemoryTransaction:
         self.transfers = MemoryTransfers(tables.transfers)
         self.platform_keys = MemoryPlatformKeys(tables.platform_keys)
         self.peer_keys = MemoryPeerKeys(tables.peer_keys)
+        self.platform_state = MemoryPlatformState(tables.platform_state)
+        self.repair_orders = MemoryRepairOrders(tables.repair_orders)
+        self.key_findings = MemoryKeyFindings(tables.key_findings)
         self.audit = MemoryAudit(tables.audit_records, tables.checkpoints)
 
 
@@ -487,6 +621,11 @@ class MemoryStore:
             self._tables = tables
         finally:
             self._lock.release()
+
+    @contextmanager
+    def reading(self) -> Iterator[MemoryTransaction]:
+        with self.transaction() as transaction:
+            yield transaction
 
     def check(self) -> None:
         if self.fail_with is not None:

@@ -12,6 +12,7 @@ from kms.db.models.leases import JobRunRow, LeaseRow
 from kms.db.models.master_keys import MasterKeyRow
 from kms.db.models.platform_keys import PeerKeyRow, PlatformKeyRow
 from kms.db.models.policies import PolicyDayRow, PolicyVersionRow
+from kms.db.models.recovery import KeyFindingRow, PlatformStateRow, RepairOrderRow
 from kms.db.models.security_domains import SecurityDomainRow
 from kms.db.models.terminals import TerminalRow
 from kms.db.models.transfers import TransferRow
@@ -26,14 +27,17 @@ __all__ = [
     "CampaignRow",
     "CardRow",
     "JobRunRow",
+    "KeyFindingRow",
     "KeySetRow",
     "KeyUpdateRow",
     "LeaseRow",
     "MasterKeyRow",
     "PeerKeyRow",
     "PlatformKeyRow",
+    "PlatformStateRow",
     "PolicyDayRow",
     "PolicyVersionRow",
+    "RepairOrderRow",
     "SecurityDomainRow",
     "TerminalRow",
     "TransferRow",

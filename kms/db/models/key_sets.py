@@ -11,6 +11,7 @@ from kms.db.types import CheckValues, enum_type
 from kms.domain.keys import Delivery, KeyState
 
 _IN_FORCE = text("state = 'ACTIVE' AND delivery = 'PROVED'")
+_UNPROVED = text("delivery IN ('IN_DOUBT', 'IN_FLIGHT')")
 _UNDATED = text("state = 'ACTIVE' AND delivery = 'PROVED' AND purpose IN ('isd', 'ssd') AND rotate_at IS NULL")
 
 
@@ -28,6 +29,9 @@ class KeySetRow(Base):
         CheckConstraint("generation >= 0", name="generation"),
         # What is due by a policy, in order; and what has no date although it is in force.
         Index("ix_key_sets_due", "policy_id", "rotate_at", "id", sqlite_where=_IN_FORCE, postgresql_where=_IN_FORCE),
+        # What is past its end, and what may or may not be on a card.
+        Index("ix_key_sets_ends", "expires_at", sqlite_where=_IN_FORCE, postgresql_where=_IN_FORCE),
+        Index("ix_key_sets_unproved", "delivery", sqlite_where=_UNPROVED, postgresql_where=_UNPROVED),
         Index("ix_key_sets_undated", "id", sqlite_where=_UNDATED, postgresql_where=_UNDATED),
     )
 

@@ -25,6 +25,16 @@ class KeyUpdateRow(Base):
         Index("ix_key_updates_security_domain_id_state", "security_domain_id", "state"),
         # All that is pending, and what is overdue.
         Index("ix_key_updates_state_due_at", "state", "due_at"),
+        # All that is pending, the earliest due first, page by page.
+        Index(
+            "ix_key_updates_pending",
+            "due_at",
+            "id",
+            sqlite_where=text("state IN ('PENDING', 'RUNNING')"),
+            postgresql_where=text("state IN ('PENDING', 'RUNNING')"),
+        ),
+        # What is past its deadline.
+        Index("ix_key_updates_deadline", "deadline", sqlite_where=_OPEN, postgresql_where=_OPEN),
         # What became of a campaign's updates.
         Index("ix_key_updates_campaign_id_state", "campaign_id", "state"),
     )
@@ -41,6 +51,7 @@ class KeyUpdateRow(Base):
     application_id: Mapped[Id | None] = mapped_column(refer_to("applications.id"))
     finished_at: Mapped[datetime | None]
     failure: Mapped[Note]
+    failure_code: Mapped[Name]
     deadline: Mapped[datetime | None]
     campaign_id: Mapped[Id | None] = mapped_column(refer_to("campaigns.id"))
     key_type: Mapped[KeyType | None] = mapped_column(enum_type(KeyType, "key_type"))

@@ -32,6 +32,7 @@ class JobRunRow(Base):
     job: Mapped[Name] = mapped_column(primary_key=True)
     node: Mapped[Name]
     started_at: Mapped[datetime]
+    interval_s: Mapped[float]
     lateness_s: Mapped[float]
     finished_at: Mapped[datetime | None]
     result: Mapped[Note]

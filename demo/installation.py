@@ -27,6 +27,9 @@ PROJECT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 READY_SECONDS = 30
 VENDOR = "demo-vendor"
+SOFTHSM2_LIBRARY = Path("/usr/lib/softhsm/libsofthsm2.so")
+NSS_LIBRARY = Path("/usr/lib/x86_64-linux-gnu/p11-kit-proxy.so")
+NSS_SETUP = PROJECT / "setup" / "nss_token.py"
 DEFAULT_PORTS = {"issuer": 8443, "provider": 8445}  # in config/
 
 
@@ -59,12 +62,22 @@ def make_vendor_master() -> VendorMaster:
 
 
 @dataclass(frozen=True)
+class NssToken:
+    """A token of NSS softokn behind p11-kit, as `setup/nss_token.py` makes it in `folder`."""
+
+    folder: Path
+    label: str
+    pin_file: Path
+
+
+@dataclass(frozen=True)
 class Installation:
     """A platform and a terminal of its own whose files all live in `folder`. `reader`: part of the reader's name.
 
     `name`: `issuer` or `provider`, as in config/. The two may share a folder: each has its own token, database and
     certificates in it. `issuer_port`: where the issuer's platform listens, for a provider's leased line.
     `database_url`: of a database that is there and empty; without one it is a SQLite file in the folder.
+    `nss`: run on this token instead of a SoftHSM2 token in the folder.
     """
 
     folder: Path
@@ -73,6 +86,7 @@ class Installation:
     name: str = "issuer"
     issuer_port: int | None = None
     database_url: str | None = None
+    nss: NssToken | None = None
 
     @property
     def platform_config(self) -> Path:
@@ -126,6 +140,8 @@ class Installation:
             platform = _replace(platform, f"localhost:{DEFAULT_PORTS['issuer']}", f"localhost:{self.issuer_port}")
         if self.database_url is not None:
             platform = _replace(platform, f"sqlite:///var/{self.name}/kms.db", self.database_url)
+        if self.nss is not None:
+            platform = _name_nss_token(platform, self.name, self.nss)
         self.platform_config.write_text(_replace(platform, "var/", f"{self.folder}/"))
         terminal = (PROJECT / "config" / self.terminal_config.name).read_text()
         terminal = _replace(terminal, f"localhost:{DEFAULT_PORTS[self.name]}", f"localhost:{self.port}")
@@ -138,10 +154,7 @@ class Installation:
         `master`: the card manufacturer's, for an issuer. `peers`: an issuer's certificate for its provider, too.
         """
         self.write_configuration()
-        token: list[str | Path] = [sys.executable, PROJECT / "softhsm" / "setup_token.py"]
-        where: list[str | Path] = ["--dir", self.folder / "softhsm", "--label", self.name]
-        own = self.folder / self.name
-        _run([*token, *where, "--pin-file", own / "hsm.pin", "--so-pin-file", own / "hsm.so-pin"])
+        self._ensure_token()
         self.kms("db", "upgrade")
         if not (self.pki / "ca.pem").exists():
             self.kms("pki", "init", "--dir", str(self.pki))
@@ -154,6 +167,16 @@ class Installation:
                 self.kms("keys", "generate", "--kind", kind, "--name", kind)
         if master is not None and master.name not in there:
             self._import_master(master)
+
+    def _ensure_token(self) -> None:
+        if self.nss is not None:
+            nss = ["--dir", self.nss.folder, "--label", self.nss.label, "--pin-file", self.nss.pin_file]
+            _run([sys.executable, NSS_SETUP, *nss])
+            return
+        own = self.folder / self.name
+        pins = ["--pin-file", own / "hsm.pin", "--so-pin-file", own / "hsm.so-pin"]
+        where = ["--dir", self.folder / "softhsm", "--label", self.name]
+        _run([sys.executable, PROJECT / "softhsm" / "setup_token.py", *where, *pins])
 
     def _ensure_terminal(self, name: str) -> None:
         certificate = self.pki / f"{name}.pem"
@@ -229,6 +252,19 @@ def _carry_files(issuer: Installation, provider: Installation, *how: str) -> tup
     made = issuer.kms_json("keys", "exchange", "answer", "--peer", provider.name, *files, *how)
     received = ("--in", str(answer), "--fingerprint", made["fingerprint"])
     return made, provider.kms_json("keys", "exchange", "accept", "--peer", issuer.name, *received)
+
+
+def _name_nss_token(platform: str, name: str, nss: NssToken) -> str:
+    """The platform's configuration with this token. It wraps by itself, so no key may be read for that."""
+    for old, new in (
+        (f'module = "{SOFTHSM2_LIBRARY}"', f'module = "{NSS_LIBRARY}"'),
+        (f'token_label = "{name}"', f'token_label = "{nss.label}"'),
+        (f'pin_file = "var/{name}/hsm.pin"', f'pin_file = "{nss.pin_file}"'),
+        ('softhsm2_conf = "var/softhsm/softhsm2.conf"', f'p11_kit_modules = "{nss.folder}/modules"'),
+        ("allow_transient_plaintext = true", "allow_transient_plaintext = false"),
+    ):
+        platform = _replace(platform, old, new)
+    return platform
 
 
 def _replace(text: str, old: str, new: str) -> str:

@@ -13,7 +13,7 @@ from tests.contract.tokens import SOFTHSM2_LIBRARY as LIBRARY
 from tests.contract.tokens import SOFTHSM2_SETUP as SETUP
 
 pytestmark = pytest.mark.skipif(
-    not Path(LIBRARY).exists(), reason="SoftHSM2 is not installed: apt-get install softhsm2"
+    not LIBRARY.exists(), reason="SoftHSM2 is not installed: apt-get install softhsm2"
 )
 
 
@@ -71,7 +71,7 @@ def test_a_set_up_that_was_cut_off_between_token_and_pin_is_finished(tmp_path: P
     (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path}/tokens\nobjectstore.backend = file\n")
     half = f"""
 import ctypes
-library = ctypes.CDLL({LIBRARY!r})
+library = ctypes.CDLL({str(LIBRARY)!r})
 assert library.C_Initialize(None) == 0
 assert library.C_InitToken(ctypes.c_ulong(0), b"0123456789abcdef", ctypes.c_ulong(16), b"issuer".ljust(32)) == 0
 """

@@ -4,25 +4,17 @@ Each make has one folder per test run, since a process loads a library once and 
 """
 
 import itertools
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from kms.hsm.library import get_library
-from kms.hsm.settings import P11_KIT_MODULES, HsmSettings
+from demo.installation import NSS_LIBRARY, SOFTHSM2_LIBRARY
+from kms.hsm.settings import HsmSettings
+from tests.fakes.nss_tokens import INSTALL, get_nss_tokens
 
 PROJECT = Path(__file__).resolve().parents[2]
-SOFTHSM2_LIBRARY = Path("/usr/lib/softhsm/libsofthsm2.so")
 SOFTHSM2_SETUP = PROJECT / "softhsm" / "setup_token.py"
-NSS_LIBRARY = Path("/usr/lib/x86_64-linux-gnu/p11-kit-proxy.so")
-NSS_SETUP = PROJECT / "setup" / "nss_token.py"
-# p11-kit reads its module files once in a process, so all NSS tokens of a run are there from the start; one that is
-# asked for again is emptied.
-NSS_LABELS = [f"nss-{number}" for number in range(8)]
-
 _LABELS = itertools.count(1)
 
 
@@ -60,7 +52,7 @@ SOFTHSM2 = TokenMake(
 NSS = TokenMake(
     "nss",
     NSS_LIBRARY,
-    "apt-get install libnss3 libnss3-tools p11-kit p11-kit-modules",
+    INSTALL,
     wraps_des=True,
     keeps_optional=False,
     keeps_twins=False,
@@ -84,19 +76,21 @@ class TokenFactory:
 
     make: TokenMake
     folder: Path
-    pool: Iterator[str] = field(default_factory=lambda: itertools.cycle(NSS_LABELS))
 
     def __call__(self) -> FreshToken:
-        if self.make is SOFTHSM2:
-            label = f"contract-{next(_LABELS)}"
-            environment = self._set_up_softhsm2(label)
+        if self.make is NSS:
+            taken = get_nss_tokens().take()
+            folder, label, pin_file = taken.folder, taken.label, taken.pin_file
+            environment = get_nss_tokens().environment
         else:
-            label = next(self.pool)
-            environment = self._set_up_nss(label)
+            folder, label = self.folder, f"contract-{next(_LABELS)}"
+            pin_file = folder / f"{label}.pin"
+            environment = {"SOFTHSM2_CONF": str(folder / "softhsm2.conf")}
+            _set_up_softhsm2(folder, label, pin_file)
         settings = HsmSettings(
             module=str(self.make.library),
             token_label=label,
-            pin=(self.folder / f"{label}.pin").read_text().strip(),
+            pin=pin_file.read_text().strip(),
             allow_transient_plaintext=True,
             production=False,
             environment=environment,
@@ -105,30 +99,11 @@ class TokenFactory:
             longest_retry_s=0.2,
             heartbeat_s=0.1,
         )
-        return FreshToken(self.make, self.folder / "tokens", settings)
-
-    def _set_up_softhsm2(self, label: str) -> dict[str, str]:
-        # In a process of its own: SoftHSM2 is initialised once in this one.
-        run(SOFTHSM2_SETUP, self.folder, label, "--so-pin-file", str(self.folder / f"{label}.so-pin"))
-        return {"SOFTHSM2_CONF": str(self.folder / "softhsm2.conf")}
-
-    def _set_up_nss(self, label: str) -> dict[str, str]:
-        fresh, tokens = self.folder / "fresh", self.folder / "tokens"
-        if not fresh.exists():
-            for each in NSS_LABELS:
-                run(NSS_SETUP, self.folder, each)
-            shutil.copytree(tokens, fresh)
-        shutil.rmtree(tokens / label)
-        shutil.copytree(fresh / label, tokens / label)
-        environment = {P11_KIT_MODULES: str(self.folder / "modules")}
-        library = get_library(str(self.make.library))
-        if library.is_initialised:  # it holds the database that was there before
-            with library.lock:
-                library.initialise(environment)
-        return environment
+        return FreshToken(self.make, folder / "tokens", settings)
 
 
-def run(script: Path, folder: Path, label: str, *arguments: str) -> None:
-    """Run a set-up script as people do; the PIN's file is named after the token."""
-    where = ["--dir", str(folder), "--label", label, "--pin-file", str(folder / f"{label}.pin")]
-    subprocess.run([sys.executable, str(script), *where, *arguments], check=True, capture_output=True)
+def _set_up_softhsm2(folder: Path, label: str, pin_file: Path) -> None:
+    # In a process of its own: SoftHSM2 is initialised once in this one.
+    pins = ["--pin-file", str(pin_file), "--so-pin-file", str(folder / f"{label}.so-pin")]
+    command = [sys.executable, str(SOFTHSM2_SETUP), "--dir", str(folder), "--label", label, *pins]
+    subprocess.run(command, check=True, capture_output=True)

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.installation import Installation, exchange_keys, make_vendor_master
+from demo.installation import Installation, NssToken, exchange_keys, make_vendor_master
 from terminal.virtual_card.personality import DEFAULT_IIN
-from tests.functional.site import READER, Delivered, Site, find_free_port, serve_site
+from tests.functional.site import READER, Delivered, Site, find_free_port, serve_site, take_token
 from tests.functional.site_database import make_database
 
 BIKES, BIKES_SSD = "A000000952000101", "A0000009520001"
@@ -76,14 +76,18 @@ def read_story(site: Site, delivered: Delivered) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def open_platforms(kind: str) -> Iterator[Platforms]:
-    """Build the two, exchange their keys, and serve them, each on a database of the kind."""
+def open_platforms(kind: str, *tokens: NssToken) -> Iterator[Platforms]:
+    """Build the two, exchange their keys, and serve them, each on a database of the kind.
+
+    `tokens`: two NSS tokens, else as for `open_site`.
+    """
     folder = Path(tempfile.mkdtemp(prefix="kms-two-"))
     try:
         databases = [make_database(folder, name, kind) for name in ("issuer", "provider")]
         ports = find_free_port(), find_free_port()
-        issuer = Installation(folder, ports[0], READER, database_url=databases[0].url)
-        provider = Installation(folder, ports[1], READER, "provider", ports[0], databases[1].url)
+        own, other = tokens or (take_token(), take_token())
+        issuer = Installation(folder, ports[0], READER, database_url=databases[0].url, nss=own)
+        provider = Installation(folder, ports[1], READER, "provider", ports[0], databases[1].url, nss=other)
         master = make_vendor_master()
         issuer.prepare(master)
         provider.prepare()

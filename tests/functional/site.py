@@ -22,7 +22,7 @@ from click.testing import CliRunner, Result
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
-from demo.installation import BIN, VENDOR, Installation, VendorMaster, make_vendor_master
+from demo.installation import BIN, VENDOR, Installation, NssToken, VendorMaster, make_vendor_master
 from kms.cli import cli
 from terminal.client import ServerClient, open_http
 from terminal.config import TerminalConfig, load_config
@@ -34,6 +34,7 @@ from terminal.virtual_card.model import CardState, KeySet
 from terminal.virtual_card.personality import DEFAULT_IIN, DEFAULT_ISD_AID, Personality, build_factory_state
 from terminal.virtual_card.transmission import TransmissionProtocol
 from terminal.visits import serve_card
+from tests.fakes.nss_tokens import get_nss_tokens
 from tests.functional.channel_prober import ChannelProber, Tried
 from tests.functional.site_database import SiteDatabase, list_tables, make_database
 
@@ -332,6 +333,11 @@ def power(card: Any) -> Any:  # noqa: ANN401 - any card
     return card
 
 
+def take_token() -> NssToken | None:
+    """An empty NSS token where `KMS_TEST_TOKEN=nss`; else none: the site makes a SoftHSM2 token of its own."""
+    return get_nss_tokens().take() if os.environ.get("KMS_TEST_TOKEN") == "nss" else None
+
+
 def find_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -340,10 +346,10 @@ def find_free_port() -> int:
 
 
 @contextmanager
-def open_site(folder: Path) -> Iterator[Site]:
-    """Build the site and serve it, on the database that the environment names."""
+def open_site(folder: Path, nss: NssToken | None = None) -> Iterator[Site]:
+    """Build the site and serve it, on the database and (without `nss`) the make of token that the environment names."""
     database = make_database(folder, "issuer")
-    installation = Installation(folder, find_free_port(), READER, database_url=database.url)
+    installation = Installation(folder, find_free_port(), READER, database_url=database.url, nss=nss or take_token())
     master = make_vendor_master()
     installation.prepare(master)
     with serve_site(installation, master, database) as site:

@@ -27,7 +27,9 @@ from kms.service.domain_requests import DomainRequests
 from kms.service.exchange import ExchangeService
 from kms.service.keys import KeyService
 from kms.service.platform_keys import PlatformKeyService
+from kms.service.policies import PolicyService
 from kms.service.relay import Relay
+from kms.service.sweeps import SweepService
 from kms.service.terminals import TerminalService
 from kms.service.transfers import TransferService
 from kms.service.updates import UpdateService
@@ -68,6 +70,8 @@ class Platform:
     applications: ApplicationService
     visits: VisitService
     transfers: TransferService
+    policies: PolicyService
+    sweeps: SweepService
     alarms: AlarmService
 
 
@@ -89,7 +93,6 @@ def open_platform(config: Config) -> Platform:
         entropy=secrets.token_bytes,
         platform=config.platform.name,
         profiles=config.profiles,
-        cryptoperiods={purpose: timedelta(days=days) for purpose, days in config.keys.cryptoperiod_days.items()},
         limits=VisitLimits(
             deadline=timedelta(seconds=config.visits.deadline_seconds),
             max_reconciliations=config.visits.max_reconciliations,
@@ -136,6 +139,8 @@ def open_platform(config: Config) -> Platform:
                 take_over_isd=config.cards.take_over_isd,
             ),
         ),
+        policies=PolicyService(store=store, clock=clock, identifiers=identifiers, platform=config.platform.name),
+        sweeps=SweepService(store=store, clock=clock, identifiers=identifiers, platform=config.platform.name),
         terminals=TerminalService(store=store, clock=clock, identifiers=identifiers),
         updates=UpdateService(store=store, clock=clock, identifiers=identifiers),
         applications=ApplicationService(

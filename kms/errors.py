@@ -33,6 +33,7 @@ class Code(StrEnum):
     # terminals and visits
     TERMINAL_UNKNOWN = "terminal.unknown"
     TERMINAL_REFUSED = "terminal.refused"
+    TERMINAL_NOT_ALLOWED = "terminal.not-allowed"
     SESSION_UNKNOWN = "visit.session-unknown"
     VISIT_CONFLICT = "visit.conflict"
     PROPOSAL_REFUSED = "visit.proposal-refused"
@@ -82,11 +83,13 @@ class Code(StrEnum):
     SCHEDULER_CLOCK = "scheduler.clock"
     # audit log
     AUDIT_BROKEN = "audit.broken"
+    AUDIT_ANCHOR = "audit.anchor"
     # database
     DATABASE_UNAVAILABLE = "database.unavailable"
     DATABASE_SCHEMA = "database.schema"
     # the platform as a whole
     NOT_READY = "platform.not-ready"
+    RECOVERY = "platform.recovery"
     INTERNAL = "platform.internal"
 
 

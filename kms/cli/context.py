@@ -58,7 +58,8 @@ def get_store(ctx: click.Context) -> SqlStore:
     """Open the database alone, once, for commands that only read."""
     invocation = get_invocation(ctx)
     if invocation.store is None:
-        invocation.store = open_store(get_config(ctx).database.url)
+        config = get_config(ctx)
+        invocation.store = open_store(config.database.url, config.platform.node)
         invocation.resources.callback(invocation.store.dispose)
     return invocation.store
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kms.card.keys import DerivationPurpose
 from kms.config.faults import TomlTable
 from kms.config.peer_checks import find_peer_faults
 from kms.errors import Fault
@@ -16,7 +15,7 @@ from kms.errors import Fault
 
 def find_cross_faults(path: Path, raw: TomlTable) -> tuple[Fault, ...]:
     """Every broken rule that joins fields."""
-    checks = (_check_pin_source, _check_production, _check_cryptoperiods, _check_catalogue, find_peer_faults)
+    checks = (_check_pin_source, _check_production, _check_catalogue, find_peer_faults)
     return tuple(Fault(f"{path}: {where}", what) for check in checks for where, what in check(raw))
 
 
@@ -34,14 +33,6 @@ def _check_pin_source(raw: TomlTable) -> Iterator[tuple[str, str]]:
 def _check_production(raw: TomlTable) -> Iterator[tuple[str, str]]:
     if _table(raw, "platform").get("mode") == "production" and _table(raw, "hsm").get("allow_transient_plaintext"):
         yield "hsm.allow_transient_plaintext", "Is refused in production mode: use a token that wraps keys itself"
-
-
-def _check_cryptoperiods(raw: TomlTable) -> Iterator[tuple[str, str]]:
-    given = _table(raw, "keys").get("cryptoperiod_days")
-    if isinstance(given, dict):
-        for purpose in DerivationPurpose:
-            if purpose not in given:
-                yield f"keys.cryptoperiod_days.{purpose}", "Missing"
 
 
 def _check_catalogue(raw: TomlTable) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo
 from pydantic.dataclasses import dataclass
 
-from kms.card.keys import DerivationPurpose, KeyType
+from kms.card.keys import KeyType
 from kms.card.profile import CardProfile
 from kms.config.peers import CardRangeEntry, PeerConfig
 from kms.config.schema import STRICT, Aid, PlatformName, Privileges, ResolvedPath, find_base_dir
@@ -129,9 +129,9 @@ class CardsConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class KeysConfig:
-    """Policy of key sets. `cryptoperiod_days`: how long a set of each purpose lives."""
+    """Master keys. `master_valid_days`: how long a new generation issues key sets (those live by their policies)."""
 
-    cryptoperiod_days: Mapping[DerivationPurpose, Annotated[int, Field(ge=1, le=3660)]]
+    master_valid_days: Annotated[int, Field(ge=1, le=3660)] = 365
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -206,7 +206,7 @@ class Sections:
     hsm: HsmConfig
     server: ServerConfig
     cards: CardsConfig
-    keys: KeysConfig
+    keys: KeysConfig = field(default_factory=KeysConfig)
     visits: VisitsConfig = field(default_factory=VisitsConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)

@@ -46,10 +46,15 @@ _NO_FILE = "there is no such file: run `kms db upgrade`, or check the folder and
 _LOCKED = "it is locked by a long transaction; try again"
 _FORBIDDEN = "its user lacks a right; see the roles in docs/operations.md"
 _STANDBY = "it takes no changes, as a standby does"
+_FULL = "its disk is full; nothing was done: make room and try again"
+_READ_ONLY = "its file may not be written; nothing was done: look at its rights and its file system"
 CAUSES = {
     "database is locked": _LOCKED,
     "unable to open database file": _NO_FILE,
+    "database or disk is full": _FULL,
+    "attempt to write a readonly database": _READ_ONLY,
     "55P03": _LOCKED,  # lock_not_available: lock_timeout
+    "53100": _FULL,  # disk_full
     "57014": _LOCKED,  # query_canceled: statement_timeout
     "42501": _FORBIDDEN,  # insufficient_privilege
     "25006": _STANDBY,  # read_only_sql_transaction

@@ -9,7 +9,11 @@ from kms.card.keys import KcvMethod
 
 @dataclass(frozen=True)
 class AuditEvent:
-    """One audit record. `subject`: what it was done to (`key-set 0199…`); `kcv`: `<method>:<hex>` or empty."""
+    """One audit event. `subject`: what it was done to (`key-set 0199…`); `kcv`: `<method>:<hex>` or empty.
+
+    `reason`: why, in the words of who asked (a ticket). `request_id`: the approved request that it carried out, else
+    empty; the approvals stand with the request.
+    """
 
     id: str
     at: datetime
@@ -19,8 +23,10 @@ class AuditEvent:
     result: str
     kcv: str = ""
     detail: str = ""
+    reason: str = ""
+    request_id: str = ""
 
 
 def build_kcv_text(method: KcvMethod, kcvs: Sequence[bytes]) -> str:
-    """Write check values as audit records name them: `<method>:<hex>[,<hex>...]`; empty where there are none."""
+    """Write check values as audit events name them: `<method>:<hex>[,<hex>...]`; empty where there are none."""
     return f"{method}:{','.join(kcv.hex().upper() for kcv in kcvs)}" if kcvs else ""

@@ -43,8 +43,8 @@ class PlatformKeyPurpose(StrEnum):
     """What one of this platform's own key pairs is for; it does nothing else."""
 
     SIGNING = "signing"  # EC P-256: signs hand-overs and key exchange files
-    AUDIT = "audit"  # EC P-256: signs checkpoints of the audit log
     TRANSPORT = "transport"  # RSA 3072: a peer wraps a KEK to it, and its private part unwraps it, never decrypts
+    AUDIT = "audit"  # EC P-256: signs checkpoints of the audit log
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,10 @@ class PlatformKeyService:
                 planned = self._plan(purpose)
                 transaction.platform_keys.add(planned)
                 transaction.audit.append(self._build_event(planned, "platform-key.plan", actor))
-        if purpose is PlatformKeyPurpose.SIGNING:
-            public = self._vault.generate_signing_key(planned.object_id, planned.name)
-        else:
+        if purpose is PlatformKeyPurpose.TRANSPORT:
             public = self._vault.generate_transport_key(planned.object_id, planned.name)
+        else:
+            public = self._vault.generate_signing_key(planned.object_id, planned.name)
         made = replace(planned, public_key_der=public, state=KeyState.ACTIVE)
         with self._store.transaction() as transaction:
             other = transaction.platform_keys.find_active(purpose)
@@ -59,6 +59,34 @@ class PlatformKeyService:
             transaction.platform_keys.save(made)
             transaction.audit.append(self._build_event(made, "platform-key.generate", actor))
         return made
+
+    def make_successor(self, purpose: PlatformKeyPurpose, *, actor: str) -> PlatformKey:
+        """The pair that is to take over from the active one: made, with its public half on record, not yet ACTIVE."""
+        with self._store.transaction() as transaction:
+            planned = transaction.platform_keys.find_planned(purpose)
+            if planned is None:
+                planned = self._plan(purpose)
+                transaction.platform_keys.add(planned)
+                transaction.audit.append(self._build_event(planned, "platform-key.plan", actor))
+        made = replace(planned, public_key_der=self._vault.generate_signing_key(planned.object_id, planned.name))
+        with self._store.transaction() as transaction:
+            transaction.platform_keys.save(made)
+            transaction.audit.append(self._build_event(made, "platform-key.generate", actor))
+        return made
+
+    def activate_successor(self, successor: PlatformKey, *, actor: str) -> PlatformKey:
+        """Make a successor the platform's pair, and deactivate the one before it. Harmless again."""
+        active = replace(successor, state=KeyState.ACTIVE)
+        with self._store.transaction() as transaction:
+            old = transaction.platform_keys.find_active(successor.purpose)
+            if old is not None and old.id == successor.id:
+                return old
+            if old is not None:
+                transaction.platform_keys.save(replace(old, state=KeyState.DEACTIVATED))
+                transaction.audit.append(self._build_event(old, "platform-key.deactivate", actor))
+            transaction.platform_keys.save(active)
+            transaction.audit.append(self._build_event(active, "platform-key.activate", actor))
+        return active
 
     def sign(self, data: bytes) -> bytes:
         """Sign by the platform's signing key: r | s, 64 bytes, verified under the public key on record.
@@ -69,6 +97,10 @@ class PlatformKeyService:
             key = transaction.platform_keys.find_active(PlatformKeyPurpose.SIGNING)
         if key is None:
             raise KmsError(Code.KEY_MISSING, "this platform has no signing key yet: `kms keys exchange` makes it")
+        return self.sign_with(key, data)
+
+    def sign_with(self, key: PlatformKey, data: bytes) -> bytes:
+        """Sign by one of this platform's signing keys. Raises as `sign`."""
         signature = self._vault.sign(key.object_id, data)
         try:
             check_signature(key.public_key_der, data, signature)

@@ -164,6 +164,9 @@ class VisitRepository(Repository[Visit], Protocol):
 class TerminalRepository(Repository[Terminal], Protocol):
     def find_by_fingerprint(self, fingerprint: bytes) -> Terminal | None: ...
     def find_by_name(self, name: str) -> Terminal | None: ...
+    def list_refused(self) -> Sequence[Terminal]:
+        """All that are suspended or revoked."""
+        ...
 
 
 class MasterKeyRepository(Repository[MasterKey], Protocol):
@@ -171,7 +174,11 @@ class MasterKeyRepository(Repository[MasterKey], Protocol):
         """The newest ACTIVE generation of a kind (vendor keys: of that name)."""
         ...
 
-    def find_by_name(self, name: str) -> MasterKey | None: ...
+    def find_by_name(self, name: str) -> MasterKey | None:
+        """The newest generation of a name."""
+        ...
+
+    def find_generation(self, name: str, generation: int) -> MasterKey | None: ...
 
 
 class TransferRepository(Repository[Transfer], Protocol):
@@ -195,6 +202,10 @@ class PeerKeyRepository(Repository[PeerKey], Protocol):
 
 
 class AuditRepository(Protocol):
+    def contains(self, event_id: str) -> bool:
+        """Whether the event was written."""
+        ...
+
     def append(self, event: AuditEvent) -> None: ...
     def append_all(self, events: Sequence[AuditEvent]) -> None:
         """Append in this order, in one statement for many."""

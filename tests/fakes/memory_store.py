@@ -22,7 +22,7 @@ from kms.domain.leases import JobRun, Lease
 from kms.domain.recovery import KeyFinding, PlatformState, RepairOrder, RepairState
 from kms.domain.transfers import OPEN_TRANSFERS, Transfer
 from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateState
-from kms.domain.visits import Terminal, Visit, VisitEvent, VisitState
+from kms.domain.visits import Terminal, TerminalState, Visit, VisitEvent, VisitState
 from kms.errors import Code, KmsError
 
 T = TypeVar("T", bound=Any)
@@ -255,6 +255,9 @@ class MemoryTerminals(MemoryRepository[Terminal]):
     def find_by_name(self, name: str) -> Terminal | None:
         return self._first(lambda terminal: terminal.name == name)
 
+    def list_refused(self) -> Sequence[Terminal]:
+        return self._where(lambda terminal: terminal.state is not TerminalState.ENROLLED)
+
 
 class MemoryMasterKeys(MemoryRepository[MasterKey]):
     noun = "master key"
@@ -272,6 +275,9 @@ class MemoryMasterKeys(MemoryRepository[MasterKey]):
     def find_by_name(self, name: str) -> MasterKey | None:
         found = self._where(lambda key: key.name == name, key=lambda key: (key.generation, key.id))
         return found[-1] if found else None
+
+    def find_generation(self, name: str, generation: int) -> MasterKey | None:
+        return self._first(lambda key: (key.name, key.generation) == (name, generation))
 
 
 class MemoryTransfers(MemoryRepository[Transfer]):
@@ -484,6 +490,9 @@ class MemoryAudit:
             raise KmsError(Code.CONFLICT, "The audit event exists.")
         head = self._records[-1].head if self._records else begin_chain("memory")
         self._records.append(build_record(head, event))
+
+    def contains(self, event_id: str) -> bool:
+        return any(record.event.id == event_id for record in self._records)
 
     def append_all(self, events: Sequence[AuditEvent]) -> None:
         for event in events:

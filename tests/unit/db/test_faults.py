@@ -44,6 +44,7 @@ class PostgresError(Exception):
         (OperationalError("", {}, PostgresError("lock", "55P03")), Code.DATABASE_UNAVAILABLE, "locked"),
         (OperationalError("", {}, PostgresError("cancelled", "57014")), Code.DATABASE_UNAVAILABLE, "locked"),
         (ProgrammingError("", {}, PostgresError("denied", "42501")), Code.DATABASE_UNAVAILABLE, "lacks a right"),
+        (OperationalError("", {}, PostgresError("full", "53100")), Code.DATABASE_UNAVAILABLE, "disk is full"),
         (InternalError("", {}, PostgresError("read only", "25006")), Code.DATABASE_UNAVAILABLE, "standby"),
         (ProgrammingError("", {}, PostgresError("exists", "42P07")), Code.DATABASE_SCHEMA, "did not make"),
         (InterfaceError("", {}, Exception("gone")), Code.DATABASE_UNAVAILABLE, "does not answer"),

@@ -1,0 +1,1 @@
+"""Places outside the database that remember checkpoints of the audit log."""

@@ -19,6 +19,19 @@ class VisitState(StrEnum):
     EXPIRED = "EXPIRED"
 
 
+class BreakCode(StrEnum):
+    """Why a visit gave up, or a card was set aside: stable, beside a text for people (docs/errors.md)."""
+
+    CARD_REFUSED = "card.refused"  # a status word of the card (or of who answers for it) says no
+    CARD_GONE = "card.gone"
+    MISMATCH = "card.mismatch"  # a card cryptogram fits no known key set
+    NO_PROOF = "card.no-proof"  # answers are lost, late or say nothing of the keys in force
+    PLAN = "platform.plan"  # nothing can be planned: a master or a free key version is missing
+    KEY_FAULT = "platform.key-fault"
+    PEER = "peer.refused"
+    OFFICER = "officer"  # set aside by hand
+
+
 @dataclass(frozen=True)
 class Visit:
     """A visit's whole state, so that any worker can take its next step.

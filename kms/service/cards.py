@@ -93,7 +93,12 @@ class CardService:
             now = self._clock.now()
             transaction.cards.claim(card)  # a step of a visit that is under way knew another card
             released = replace(
-                card, state=CardState.ENROLLED, quarantine_reason="", trusted_since=now, version=card.version + 1
+                card,
+                state=CardState.ENROLLED,
+                quarantine_reason="",
+                quarantine_code="",
+                trusted_since=now,
+                version=card.version + 1,
             )
             transaction.cards.save(released)
             subject = f"card {identity.hex().upper()}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kms.domain.cards import CardState
-from kms.domain.visits import Terminal, TerminalState, Visit
+from kms.domain.visits import BreakCode, Terminal, TerminalState, Visit
 from kms.service.settling import Settling
 
 SUSPEND_AFTER = 3  # visits with a mismatch at one terminal since it was last trusted
@@ -31,14 +31,19 @@ def judge_mismatch(settling: Settling, terminal: Terminal, visit: Visit, earlier
     terminals = {item.terminal_id for item in earlier.of_card} | {terminal.id}
     if len(terminals) > 1:
         reason = f"its cryptogram fitted no known key set at {len(terminals)} terminals"
-        record.save(replace(record.card, state=CardState.QUARANTINED, quarantine_reason=reason))
-        settling.log("card.quarantine", "card", "quarantined", detail=reason)
+        aside = replace(
+            record.card, state=CardState.QUARANTINED, quarantine_reason=reason, quarantine_code=BreakCode.MISMATCH
+        )
+        record.save(aside)
+        settling.log("card.quarantine", "card", "quarantined", detail=f"{BreakCode.MISMATCH}: {reason}")
+        settling.alarm("card.quarantined", f"card {record.card.identity.hex().upper()}", reason)
         return "the card's keys are not the ones on record; the card is set aside"
     visits = {item.id for item in earlier.at_terminal} | {visit.id}
     if len(visits) >= SUSPEND_AFTER and terminal.state is TerminalState.ENROLLED:
         reason = f"card cryptograms fitted no known key set in {len(visits)} visits"
         record.save(replace(terminal, state=TerminalState.SUSPENDED, reason=reason))
         settling.log("terminal.suspend", f"terminal {terminal.name}", "suspended", detail=reason)
+        settling.alarm("terminal.suspended", f"terminal {terminal.name}", reason)
         return "card cryptograms at this terminal do not verify; the terminal is suspended"
     return "the card's keys are not the ones on record"
 

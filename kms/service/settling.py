@@ -5,32 +5,38 @@ A set that was sent and not seen in force is PLANNED again, but stays one that m
 withheld batch can come until the counter moves (DESIGN section 3). Every change is an audit event.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from kms.card.keys import DerivationPurpose
 from kms.card.programs.base import Evidence, Installs
+from kms.domain.alarms import Alarm, AlarmSeverity
 from kms.domain.audit import AuditEvent, build_kcv_text
 from kms.domain.cards import SCP02, ApplicationState, DomainState, SecurityDomain
 from kms.domain.keys import Delivery, KeySet, KeyState
+from kms.domain.policies import PolicyBook, PolicyVersion
 from kms.domain.transfers import HandOver, Transfer, TransferSide, TransferState
 from kms.domain.updates import KeyUpdate, UpdateState
 from kms.errors import Code, KmsError
 from kms.service.card_record import IN_DOUBT, CardRecord
 from kms.service.plan import left_by_word, must_add
 from kms.service.ports import Identifiers
+from kms.service.recognizing import fix_claim
 
 
 @dataclass(frozen=True)
 class Settling:
-    """Writes into one card's record. `actor`: who is named in the audit log (`terminal counter-1`)."""
+    """Writes into one card's record. `actor`: who is named in the audit log (`terminal counter-1`).
+
+    `policies`: reads those in force; asked only when something depends on them.
+    """
 
     record: CardRecord
     identifiers: Identifiers
     now: datetime
     actor: str
-    cryptoperiods: Mapping[DerivationPurpose, timedelta]
+    policies: Callable[[], PolicyBook]
 
     def log(self, action: str, subject: str, result: str, *, kcv: str = "", detail: str = "") -> None:
         """Write an audit event about this card."""
@@ -39,12 +45,20 @@ class Settling:
         event = AuditEvent(self.identifiers.new(), self.now, self.actor, action, subject, result, kcv, text)
         self.record.log(event)
 
+    def alarm(self, kind: str, subject: str, text: str) -> None:
+        """Raise an alarm about this card, with the changes."""
+        where = f"card {self.record.card.identity.hex().upper()}"
+        found = Alarm(
+            self.identifiers.new(), kind, subject, f"{where}; {text}", AlarmSeverity.WARNING, self.now, self.now
+        )
+        self.record.alarm(found)
+
     def write_ahead(self, installs: Installs) -> None:
         """Record that a batch which may install the set is about to leave (DESIGN section 3)."""
         key_set = self.record.key_sets[installs.label]
         in_flight = replace(key_set, delivery=Delivery.IN_FLIGHT, kcvs=installs.kcvs, kcv_method=installs.kcv_method)
         self.record.save(in_flight)
-        self._log_set("key-set.send", in_flight, "in flight")
+        self.log_set("key-set.send", in_flight, "in flight")
 
     def doubt(self, domain: SecurityDomain) -> None:
         """Record that the answer about the domain's sets in flight is lost."""
@@ -52,17 +66,18 @@ class Settling:
             if key_set.delivery is Delivery.IN_FLIGHT:
                 in_doubt = replace(key_set, delivery=Delivery.IN_DOUBT)
                 self.record.save(in_doubt)
-                self._log_set("key-set.doubt", in_doubt, "in doubt")
+                self.log_set("key-set.doubt", in_doubt, "in doubt")
 
     def prove(self, evidence: Evidence) -> None:
         """Record a valid card cryptogram under a set; what it took the place of is deactivated."""
         key_set = self.record.key_sets[evidence.label]
+        fix_claim(self.record, key_set.key_type)
         if key_set.delivery in (Delivery.PROVED, Delivery.REPLACED) or key_set.state is KeyState.COMPROMISED:
             return
         domain = self.record.domains[key_set.security_domain_id]
         if key_set.delivery is Delivery.FACTORY:
             self.record.save(replace(key_set, delivery=Delivery.PROVED, proved_at=self.now))
-            self._log_set("key-set.prove", key_set, "delivered set in force")
+            self.log_set("key-set.prove", key_set, "delivered set in force")
             return
         for other in self.record.sets_of(domain):
             if other.id != key_set.id and other.state is KeyState.ACTIVE:
@@ -72,14 +87,14 @@ class Settling:
             delivery=Delivery.PROVED,
             state=KeyState.ACTIVE,
             proved_at=self.now,
-            expires_at=self._expiry(key_set),
         )
+        proved = self._date(proved, domain)
         self.record.save(proved)
         operative = key_set.purpose is not DerivationPurpose.SSD_INITIAL
         self.record.save(replace(domain, state=DomainState.KEYED if operative else DomainState.CREATING))
         if operative:
             self._take_control(domain)
-        self._log_set("key-set.prove", proved, "in force", detail=f"sequence counter {evidence.counter}")
+        self.log_set("key-set.prove", proved, "in force", detail=f"sequence counter {evidence.counter}")
 
     def settle(self, domain: SecurityDomain, in_force: Collection[str]) -> None:
         """After Reconcile found another set in force: what was in doubt was not there, and may be sent again."""
@@ -87,14 +102,14 @@ class Settling:
             if key_set.delivery in IN_DOUBT and key_set.id not in in_force:
                 planned = replace(key_set, delivery=Delivery.PLANNED)
                 self.record.save(planned)
-                self._log_set("key-set.settle", planned, "not on the card")
+                self.log_set("key-set.settle", planned, "not on the card")
 
     def send_again(self, domain: SecurityDomain) -> None:
         """What was in doubt goes in once more, since no answer of the security domain could tell (`plan.is_blind`)."""
         for key_set in self.record.sets_in_doubt(domain):
             planned = replace(key_set, delivery=Delivery.PLANNED)
             self.record.save(planned)
-            self._log_set("key-set.settle", planned, "to be sent again")
+            self.log_set("key-set.settle", planned, "to be sent again")
 
     def revive(self, domain: SecurityDomain, in_force: Collection[str]) -> None:
         """Take a factory set back that was held for deleted and answers all the same: DELETE's answer was a lie.
@@ -113,14 +128,14 @@ class Settling:
             if current is not None:
                 lost = replace(current, delivery=Delivery.PLANNED, state=KeyState.PRE_ACTIVATION)
                 self.record.save(lost)
-                self._log_set("key-set.doubt", lost, "does not answer, may be sent again")
+                self.log_set("key-set.doubt", lost, "does not answer, may be sent again")
         self.record.save(left)
-        self._log_set("key-set.revive", left, "on the card after all")
+        self.log_set("key-set.revive", left, "on the card after all")
 
     def remove(self, key_set: KeySet) -> None:
         """Record that an old set is gone from the card."""
         self.record.save(replace(key_set, delivery=Delivery.REPLACED, replaced_at=self.now))
-        self._log_set("key-set.remove", key_set, "deleted from the card")
+        self.log_set("key-set.remove", key_set, "deleted from the card")
 
     def complete(self, update: KeyUpdate) -> None:
         """Record that an update's new set is in force and nothing old is left; waiting applications are ready."""
@@ -157,7 +172,7 @@ class Settling:
             # Issued again: what the last envelope says holds, the KEK that it is wrapped under before all.
             again = replace(known, kvn=hand_over.kvn, master_id=kek_id, kcvs=hand_over.kcvs)
             self.record.save(again)
-            self._log_set("transfer.receive", again, f"handed over again by {transfer.peer}", detail=transfer.id)
+            self.log_set("transfer.receive", again, f"handed over again by {transfer.peer}", detail=transfer.id)
         if known is None:
             initial = KeySet(
                 id=self.identifiers.new(),
@@ -177,7 +192,7 @@ class Settling:
             self._learn_protocol(hand_over)
             last = max(domain.last_generation, hand_over.generation)
             self.record.save(replace(domain, state=DomainState.CREATING, last_generation=last))
-            self._log_set("transfer.receive", initial, f"handed over by {transfer.peer}", detail=transfer.id)
+            self.log_set("transfer.receive", initial, f"handed over by {transfer.peer}", detail=transfer.id)
 
     def _learn_protocol(self, hand_over: HandOver) -> None:
         """Take the card's protocol from an issuer that opened a channel by it, where nothing is known of the card."""
@@ -219,14 +234,31 @@ class Settling:
             return
         replaced = replace(key_set, state=KeyState.DEACTIVATED, delivery=Delivery.REPLACED, replaced_at=self.now)
         self.record.save(replaced)
-        self._log_set("key-set.replace", replaced, "replaced")
+        self.log_set("key-set.replace", replaced, "replaced")
 
-    def _expiry(self, key_set: KeySet) -> datetime | None:
-        if key_set.purpose is None:
-            return None
-        return self.now + self.cryptoperiods[key_set.purpose]
+    def find_policy(self, domain: SecurityDomain) -> PolicyVersion | None:
+        """Find the policy in force for a security domain of this card."""
+        return self.policies().find(domain.kind, domain.aid, domain.managed_by, self.record.card.batch)
 
-    def _log_set(self, action: str, key_set: KeySet, result: str, *, detail: str = "") -> None:
+    def find_grace(self, domain: SecurityDomain) -> timedelta:
+        """How long past its end a set of this security domain may open the channel for its own replacement."""
+        version = self.find_policy(domain)
+        return timedelta(0) if version is None else timedelta(days=version.policy.grace_days)
+
+    def _date(self, key_set: KeySet, domain: SecurityDomain) -> KeySet:
+        """The set with the dates that follow from its policy; without one nobody knows its end, and officers are told.
+
+        The card has the set whatever the policies say, so a missing one refuses nothing here.
+        """
+        version = self.find_policy(domain)
+        if key_set.purpose is None or version is None:
+            return key_set
+        expires_at = version.policy.find_expiry(key_set.purpose, self.now)
+        rotate_at = version.policy.find_rotation(key_set.id, key_set.purpose, expires_at)
+        return replace(key_set, policy_id=version.id, expires_at=expires_at, rotate_at=rotate_at)
+
+    def log_set(self, action: str, key_set: KeySet, result: str, *, detail: str = "") -> None:
+        """Write an audit event about a key set of this card."""
         domain = self.record.domains[key_set.security_domain_id]
         subject = f"key set {key_set.id}"
         kcv = build_kcv_text(key_set.kcv_method, key_set.kcvs)

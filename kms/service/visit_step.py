@@ -11,27 +11,31 @@ from typing import assert_never
 
 from kms.card.channel import Handshake
 from kms.card.keys import KeyPort
-from kms.card.programs.base import Batch, Broken, Finished, Mismatch, Outcome, Reconciled
+from kms.card.programs.base import Batch, Broken, Finished, Mismatch, Outcome, Probed, Recognized, Reconciled
 from kms.card.programs.create_ssd import CreateSsd
 from kms.card.programs.delete_keys import DeleteKeys
+from kms.card.programs.probe import Probe
+from kms.card.programs.recognize import Recognize
 from kms.card.programs.reconcile import Reconcile
 from kms.card.programs.replace_keys import ReplaceKeys
-from kms.card.programs.state import ProgramState, advance, dump_state, load_state, start
+from kms.card.programs.state import KeyProgram, ProgramState, advance, dump_state, load_state, start
 from kms.card.programs.step import Step
 from kms.domain.cards import DomainState, SecurityDomain
 from kms.domain.keys import Delivery, KeyState, MasterKind
 from kms.domain.orders import AgentStatus, Order
 from kms.domain.transfers import RelayedOrder, Transfer, TransferState
 from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateState
-from kms.domain.visits import Terminal, Visit, VisitState
+from kms.domain.visits import BreakCode, Terminal, Visit, VisitState
 from kms.errors import Code, KmsError
 from kms.service.card_record import CardRecord
 from kms.service.envelopes import dump_envelope
 from kms.service.evidence import EarlierMismatches, judge_mismatch
 from kms.service.key_ends import KeyEnds
 from kms.service.key_refs import build_master_ref
+from kms.service.looking import Looking, UnknownKeysError, begin_look, finish_repair, take_look
 from kms.service.orders import dump_order
 from kms.service.plan import Planner, find_left_over, is_blind
+from kms.service.recognizing import describe_protocols, needs_recognition, take_claims
 from kms.service.relay import Relay, RelayState, Trust, load_relay
 from kms.service.settling import Settling
 
@@ -78,6 +82,7 @@ class VisitStep:
     keys: KeyPort
     relay: Relay
     challenge: Callable[[int], bytes]
+    looking: Looking
     grace: Callable[[SecurityDomain], timedelta] = lambda _domain: timedelta(0)
 
     @property
@@ -91,7 +96,7 @@ class VisitStep:
 
     def begin(self) -> Order:
         """Plan the first program, or end the visit when nothing is pending."""
-        return self._go_on(None)
+        return self._begin_anew()
 
     def answer(self, responses: Sequence[bytes], *, card_gone: bool) -> Order:
         """Take the answers to the last Order."""
@@ -118,10 +123,15 @@ class VisitStep:
         self.record.save(replace(self.visit, state=VisitState.EXPIRED))
         return order
 
-    def refuse(self, text: str) -> Order:
-        """End a visit that cannot go on for a reason of ours; the update waits for the next one."""
+    def refuse(self, text: str, code: BreakCode = BreakCode.NO_PROOF, journal: str = "") -> Order:
+        """End a visit that cannot go on for a reason of ours; the update waits for the next one.
+
+        `journal`: what is for the platform's people alone.
+        """
         self._doubt_all()
-        return self._give_up(text, refused=False)
+        if journal:
+            self._note("fault", journal)
+        return self._give_up(text, refused=False, code=code)
 
     def restart(self, reason: str) -> Order:
         """Nobody knows whether the last Order arrived: open a new channel, reconcile, never repeat what was wrapped."""
@@ -129,7 +139,16 @@ class VisitStep:
         self._note("restart", reason)
         if not self._may_start_over():
             return self._give_up(reason, refused=False)
-        return self._go_on(None)
+        return self._begin_anew()
+
+    def _begin_anew(self) -> Order:
+        """Ask the card which protocols it speaks, where that has to be known first; else plan."""
+        update = self._next_update()
+        if update is None or not needs_recognition(self.record, update):
+            return self._go_on(None)
+        self._take_up(update)
+        program = Recognize(self.record.isd.aid)
+        return self._take(start(program, self.keys, self.challenge(HOST_CHALLENGE_LENGTH)), program)
 
     def _take(self, step: Step, program: ProgramState, *, card_gone: bool = False) -> Order:
         self._record_proofs(step)
@@ -140,15 +159,31 @@ class VisitStep:
         return self._conclude(step.outcome, program, card_gone=card_gone)
 
     def _conclude(self, outcome: Outcome, program: ProgramState, *, card_gone: bool) -> Order:
+        if isinstance(program, Recognize) or isinstance(outcome, Recognized):
+            return self._recognized(outcome, card_gone=card_gone)
         match outcome:
             case Finished():
                 return self._finished(program, outcome)
             case Reconciled():
                 return self._reconciled(program, outcome)
+            case Probed():
+                return self._looked(program, outcome)
             case Broken() | Mismatch():
                 return self._broken(program, outcome, card_gone=card_gone)
             case _:
                 assert_never(outcome)
+
+    def _recognized(self, outcome: Outcome, *, card_gone: bool) -> Order:
+        if card_gone:
+            return self._give_up("the card was taken away: present it again", refused=False, code=BreakCode.CARD_GONE)
+        if isinstance(outcome, Recognized):
+            refusal = take_claims(self.record, outcome)
+        else:
+            refusal = outcome.reason if isinstance(outcome, Broken) else "the card could not be recognized"
+        said = refusal or describe_protocols(self.record.card)
+        self._note("recognized", said)
+        self.settling.log("card.recognize", "card", "refused" if refusal else "claimed", detail=said)
+        return self._give_up(refusal, refused=True) if refusal else self._go_on(None)
 
     def _finished(self, program: ProgramState, outcome: Finished) -> Order:
         half_open = None
@@ -167,7 +202,7 @@ class VisitStep:
                 self._note("replaced", f"key version {program.new.ref.kvn:02X} is in force")
         return self._go_on(half_open)
 
-    def _reconciled(self, program: ProgramState, found: Reconciled) -> Order:
+    def _reconciled(self, program: KeyProgram, found: Reconciled) -> Order:
         domain = self._domain(program.parameters.aid)
         in_force = {evidence.label for evidence in found.in_force}
         nothing_there = not found.present and self.record.find_current_set(domain) is None
@@ -176,9 +211,7 @@ class VisitStep:
                 handed_over = self._find_unproved_hand_over(domain)
                 if handed_over is not None:
                     return self._distrust(handed_over, "none of the key sets on record fits the card's answer")
-                self.record.save(replace(self.visit, mismatches=self.visit.mismatches + 1))
-                text = judge_mismatch(self.settling, self.terminal, self.visit, self.earlier)
-                return self._give_up(text, refused=False)
+                return self._judge_mismatch()
             if not found.present:
                 text = f"the card has no security domain {domain.aid.hex().upper()}, or does not let it be selected"
                 return self._give_up(text, refused=True)
@@ -198,6 +231,23 @@ class VisitStep:
             half_open = HalfOpen(domain.aid, found.opened, found.handshake)
         return self._go_on(half_open)
 
+    def _looked(self, program: KeyProgram, found: Probed) -> Order:
+        domain = self._domain(program.parameters.aid)
+        if found.in_force:
+            self._fence_earlier()
+        try:
+            text = take_look(self.looking, self.planner, self.settling, self.keys, self.visit, domain, found)
+        except UnknownKeysError:
+            return self._judge_mismatch()
+        if text is not None:
+            return self._give_up(text, refused=False)
+        return self._go_on(None)
+
+    def _judge_mismatch(self) -> Order:
+        self.record.save(replace(self.visit, mismatches=self.visit.mismatches + 1))
+        text = judge_mismatch(self.settling, self.terminal, self.visit, self.earlier)
+        return self._give_up(text, refused=False, code=BreakCode.MISMATCH)
+
     def _brought_forward(self, in_force: Collection[str]) -> bool:
         """Whether the key set that the update was putting in, operative or initial, is in force after all."""
         update = self._update()
@@ -207,13 +257,15 @@ class VisitStep:
         aim = update.new_key_set_id or (current.id if current is not None else None)
         return aim in in_force
 
-    def _broken(self, program: ProgramState, outcome: Broken | Mismatch, *, card_gone: bool) -> Order:
+    def _broken(self, program: KeyProgram, outcome: Broken | Mismatch, *, card_gone: bool) -> Order:
         self._doubt_all()
         self._note("mismatch" if isinstance(outcome, Mismatch) else "broken", outcome.reason)
         refused = isinstance(outcome, Broken) and outcome.refused
         foreign = isinstance(outcome, Broken) and outcome.foreign
         if card_gone and not foreign:
-            return self._give_up("the card was taken away: present it again", refused=False)
+            return self._give_up("the card was taken away: present it again", refused=False, code=BreakCode.CARD_GONE)
+        if isinstance(program, Probe):
+            return self._give_up(outcome.reason, refused=False)
         handed_over = self._find_unproved_hand_over(self._domain(program.parameters.aid))
         if handed_over is not None and isinstance(outcome, Mismatch):
             return self._distrust(handed_over, outcome.reason)
@@ -234,6 +286,13 @@ class VisitStep:
         return self._take(step, reconcile)
 
     def _go_on(self, half_open: HalfOpen | None) -> Order:
+        look = begin_look(self.looking, self.planner, self.settling, self.visit)
+        if look is not None:
+            return self._take(start(look, self.keys, self.challenge(HOST_CHALLENGE_LENGTH)), look)
+        end = self.looking.find_end(self.record)
+        if end is not None:
+            finish_repair(self.looking, self.settling)
+            return self._stop(end)
         while (update := self._next_update()) is not None:
             self._take_up(update)
             domain = self.record.domains[update.security_domain_id]
@@ -246,7 +305,7 @@ class VisitStep:
             except KmsError as error:
                 if error.code not in PLANNING_ERRORS:
                     raise
-                return self._give_up(error.detail, refused=False)
+                return self._give_up(error.detail, refused=False, code=BreakCode.PLAN)
             if isinstance(program, Transfer):
                 return self._relay(program, self._begin_transfer)
             if program is not None:
@@ -255,7 +314,8 @@ class VisitStep:
                 return self._take(step, program)
             self.settling.complete(self.record.updates[update.id])
             self._note("completed", f"update {update.id} ({update.reason}) is done")
-        in_doubt = [item for item in self.record.domains.values() if self.record.sets_in_doubt(item)]
+        mine = [item for item in self.record.domains.values() if self.terminal.limits.allows_domain(item.aid)]
+        in_doubt = [item for item in mine if self.record.sets_in_doubt(item)]
         doubtful = next((item for item in in_doubt if not is_blind(self.record, item)), None)
         if doubtful is not None:
             # No update asks for it any more, but the record must say what is on the card.
@@ -310,7 +370,7 @@ class VisitStep:
     def _refused(self, transfer: Transfer, why: str) -> Order:
         """End the update with the issuer's refusal: asking again is a new update and a new transfer."""
         self.settling.refuse(transfer, why)
-        return self._give_up(f"{transfer.peer}: {why}", refused=True, final=True)
+        return self._give_up(f"{transfer.peer}: {why}", refused=True, final=True, code=BreakCode.PEER)
 
     def _find_unproved_hand_over(self, domain: SecurityDomain) -> Transfer | None:
         """The transfer whose keys are the domain's by the issuer's word alone."""
@@ -374,12 +434,13 @@ class VisitStep:
         )
         return order
 
-    def _give_up(self, reason: str, *, refused: bool, final: bool = False) -> Order:
+    def _give_up(self, reason: str, *, refused: bool, final: bool = False, code: BreakCode | None = None) -> Order:
         """End the visit without the update's end; the next visit goes on, unless the card refused too often.
 
-        `final`: once is too often.
+        `final`: once is too often. `code`: why, where that is not what `refused` says.
         """
         update = self._update()
+        code = code or (BreakCode.CARD_REFUSED if refused else BreakCode.NO_PROOF)
         if update is not None and update.state in OPEN_STATES:
             domain = self.record.domains[update.security_domain_id]
             in_doubt = bool(self.record.sets_in_doubt(domain))  # an update is no failure while its keys may be in force
@@ -387,8 +448,11 @@ class VisitStep:
             failed = too_often and not in_doubt
             state = UpdateState.FAILED if failed else UpdateState.PENDING
             finished_at = self.settling.now if failed else None
-            self.record.save(replace(update, state=state, failure=reason, finished_at=finished_at))
-            self.settling.log("update.break", f"update {update.id}", str(state), detail=reason)
+            ended = replace(update, state=state, failure=reason, failure_code=code, finished_at=finished_at)
+            self.record.save(ended)
+            self.settling.log("update.break", f"update {update.id}", str(state), detail=f"{code}: {reason}")
+            if failed:
+                self.settling.alarm("update.failed", f"update {update.id}", f"{code}: {reason}")
         self._note("gave-up", reason)
         return self._stop(reason)
 
@@ -411,8 +475,11 @@ class VisitStep:
     def _record_proofs(self, step: Step) -> None:
         for evidence in step.proved:
             self.settling.prove(evidence)
-        if not step.proved:
-            return
+        if step.proved:
+            self._fence_earlier()
+
+    def _fence_earlier(self) -> None:
+        """A valid card cryptogram in this visit: the card is here, so what earlier visits hold is over."""
         for other in list(self.record.visits.values()):
             earlier = (other.opened_at, other.id) < (self.visit.opened_at, self.visit.id)
             if earlier and other.state is VisitState.OPEN:
@@ -441,7 +508,13 @@ class VisitStep:
 
         So one that no visit can finish keeps no other from being done.
         """
-        open_updates = [item for item in self.record.updates.values() if item.state in OPEN_STATES]
+        limits = self.terminal.limits
+        domains = self.record.domains
+        open_updates = [
+            item
+            for item in self.record.updates.values()
+            if item.state in OPEN_STATES and limits.allows_domain(domains[item.security_domain_id].aid)
+        ]
         return min(open_updates, key=lambda item: (item.id != self.visit.update_id, item.attempts), default=None)
 
     def _update(self) -> KeyUpdate | None:
@@ -478,6 +551,6 @@ def _continues(program: ProgramState, half_open: HalfOpen) -> bool:
             label = program.current.label
         case CreateSsd():
             label = program.parent.label
-        case Reconcile():
+        case Reconcile() | Probe() | Recognize():
             return False
     return (program.parameters.aid, label) == (half_open.aid, half_open.label)

@@ -12,24 +12,30 @@ Rules:
 """
 
 import hashlib
+import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from functools import cache
 from typing import TypeVar
 
-from kms.card.keys import DerivationPurpose
 from kms.card.profile import CardProfile
 from kms.domain.audit import AuditEvent
 from kms.domain.cards import Card, CardState
 from kms.domain.orders import AgentStatus, Order, Report
+from kms.domain.policies import PolicyBook
+from kms.domain.recovery import RepairOrder
+from kms.domain.terminal_limits import check_card_allowed
 from kms.domain.transfers import TransferState
-from kms.domain.visits import Terminal, Visit, VisitState
+from kms.domain.visits import BreakCode, Terminal, Visit, VisitState
 from kms.errors import Code, KmsError
 from kms.service.card_record import CardRecord, load_card_record
 from kms.service.evidence import EarlierMismatches, trusted_since
+from kms.service.looking import Looking, may_repair
 from kms.service.orders import find_order
 from kms.service.plan import Planner
 from kms.service.ports import Clock, Identifiers, Store, Transaction, Vault
+from kms.service.recovery import RecoveryService
 from kms.service.relay import Relay
 from kms.service.settling import Settling
 from kms.service.visit_step import VisitLimits, VisitStep, build_stop
@@ -37,6 +43,8 @@ from kms.service.visit_step import VisitLimits, VisitStep, build_stop
 T = TypeVar("T")
 
 CLAIM_ATTEMPTS = 5
+CLAIM_PAUSE = 0.02  # seconds before a step is taken again, doubled each time and scattered
+PROBE_MARK = '"kind":"probe"'  # as a looking program stands in the stored state
 MAX_OPEN_VISITS = 4  # of one card at one terminal, which serves one card at a time: every step reads a card's open ones
 # Faults of single keys: others can be served meanwhile, and no repetition by the terminal mends them.
 KEY_FAULTS = frozenset(
@@ -65,9 +73,9 @@ class VisitService:
         entropy: Callable[[int], bytes],
         platform: str,
         profiles: Mapping[str, CardProfile],
-        cryptoperiods: Mapping[DerivationPurpose, timedelta],
         limits: VisitLimits,
         relay: Relay,
+        recovery: RecoveryService | None = None,
     ) -> None:
         self._store = store
         self._vault = vault
@@ -76,9 +84,9 @@ class VisitService:
         self._entropy = entropy
         self._platform = platform
         self._profiles = profiles
-        self._cryptoperiods = cryptoperiods
         self._limits = limits
         self._relay = relay
+        self._recovery = recovery
 
     def handshake(self, terminal: Terminal, session_id: str, identities: Sequence[bytes]) -> bytes:
         """Bind a session to a card; returns the identity of the secure element chosen.
@@ -97,7 +105,8 @@ class VisitService:
                 visit = tx.visits.get(found.id)
                 if visit.state is not VisitState.OPEN or card.identity not in identities:
                     raise KmsError(Code.SESSION_UNKNOWN, "this session is not open for that card: begin a new one")
-                check_served(card)
+                check_card_allowed(terminal.limits, card.identity)
+                check_served(card, tx.repair_orders.find_open(card.id), terminal)
                 # Claimed like any step, so that a Report that is served at the same time is not undone.
                 tx.cards.claim(card)
                 tx.visits.save(replace(visit, requests=visit.requests + 1))
@@ -106,7 +115,8 @@ class VisitService:
             chosen = next((known[identity] for identity in identities if identity in known), None)
             if chosen is None:
                 raise KmsError(Code.CARD_UNKNOWN, "no card with this identity is enrolled: import it first")
-            check_served(chosen)
+            check_card_allowed(terminal.limits, chosen.identity)
+            check_served(chosen, tx.repair_orders.find_open(chosen.id), terminal)
             self.open_visit(tx, terminal, chosen, session_id, requests=1)
             return chosen.identity
 
@@ -151,8 +161,14 @@ class VisitService:
         except KmsError as error:
             if error.code not in KEY_FAULTS:
                 raise
-            detail = error.detail
-        return until_claimed(lambda: self._report(terminal, session_id, lambda step: step.refuse(detail)))
+            fault = error
+
+        def refuse(step: VisitStep) -> Order:
+            # What is wrong names objects of the HSM: the terminal learns the code, the visit's journal the rest.
+            text = f"the platform cannot use one of its keys ({fault.code}): tell its operators"
+            return step.refuse(text, BreakCode.KEY_FAULT, f"{fault.code}: {fault.detail}")
+
+        return until_claimed(lambda: self._report(terminal, session_id, refuse))
 
     def _report(self, terminal: Terminal, session_id: str, act: Callable[[VisitStep], Order]) -> Order:
         with self._store.transaction() as tx:
@@ -167,20 +183,24 @@ class VisitService:
                 visit = tx.visits.get(found.id)
                 return build_stop(visit.order_number, card.identity, visit.result or "the visit is over")
             earlier = self._find_mismatches(tx, record, terminal)
+            looking = self._find_looking(tx, record, visit, terminal)
+        # Read where a step needs it, and once: most steps ask no policy.
+        policies = cache(self._load_policies)
+        settling = Settling(record, self._identifiers, self._clock.now(), f"terminal {terminal.name}", policies)
         with self._vault.open_scope() as keys:
             step = VisitStep(
                 record=record,
                 visit_id=visit.id,
                 terminal=terminal,
                 planner=Planner(self._platform, self._get_profile(card), self._identifiers, self._clock.now()),
-                settling=Settling(
-                    record, self._identifiers, self._clock.now(), f"terminal {terminal.name}", self._cryptoperiods
-                ),
+                settling=settling,
                 earlier=earlier,
                 limits=self._limits,
                 keys=keys,
                 relay=self._relay,
                 challenge=self._entropy,
+                looking=looking,
+                grace=settling.find_grace,
             )
             record.save(replace(visit, requests=visit.requests + 1))
             order = act(step)
@@ -189,6 +209,21 @@ class VisitService:
         if order.stop:
             self._tell_issuer(record, terminal)
         return order
+
+    def _find_looking(self, tx: Transaction, record: CardRecord, visit: Visit, terminal: Terminal) -> Looking:
+        """What the visit has to look at: asked at its beginning, and as long as it looks."""
+        is_looking = visit.program is not None and PROBE_MARK in visit.program
+        if visit.order_number > 0 and not is_looking:
+            return Looking(None, terminal)
+        order = tx.repair_orders.find_open(record.card.id)
+        if order is not None:
+            record.repair = order
+            record.findings.extend(tx.key_findings.list_for_order(order.id))
+        return Looking(self._recovery.find_state(tx) if self._recovery is not None else None, terminal)
+
+    def _load_policies(self) -> PolicyBook:
+        with self._store.transaction() as tx:
+            return tx.policies.load_book()
 
     def _tell_issuer(self, record: CardRecord, terminal: Terminal) -> None:
         """Say that control was taken; when the line is down a later visit of the card says it."""
@@ -216,8 +251,11 @@ class VisitService:
             step.record.note(step.visit, self._clock.now(), "agent", f"{report.status}: {report.error}")
         visit = step.visit
         expired = self._clock.now() > visit.deadline
-        if step.record.card.state is not CardState.ENROLLED:
+        repaired = step.looking.find_repair(step.record) is not None
+        if step.record.card.state is not CardState.ENROLLED and not repaired:
             return step.refuse("the card is set aside; officers decide")
+        if not step.terminal.limits.allows_card(step.record.card.identity):
+            return step.refuse("this terminal may not serve this card: present it at another one")
         if visit.order_number == 0:
             return step.expire() if expired else step.begin()
         if not expired and visit.order_number > 1 and report.answers_order == visit.order_number - 1:
@@ -254,9 +292,12 @@ class VisitService:
             raise KmsError(Code.SESSION_UNKNOWN, "this session is not known: begin with a handshake")
 
 
-def check_served(card: Card) -> None:
-    """Check that a card is served. Raises `card.quarantined`, `card.unknown` for a retired one."""
-    if card.state is CardState.QUARANTINED:
+def check_served(card: Card, repair: RepairOrder | None = None, terminal: Terminal | None = None) -> None:
+    """Check that a card is served. Raises `card.quarantined`, `card.unknown` for a retired one.
+
+    `repair`: its open repair order: at the terminal that it is for, the card may be looked at although it is set aside.
+    """
+    if card.state is CardState.QUARANTINED and (terminal is None or not may_repair(repair, terminal)):
         raise KmsError(Code.CARD_QUARANTINED, f"the card is set aside: {card.quarantine_reason}; officers decide")
     if card.state is CardState.RETIRED:
         raise KmsError(Code.CARD_UNKNOWN, "the card is retired")
@@ -278,12 +319,14 @@ def _answers_last_order(visit: Visit, report: Report) -> bool:
 
 def until_claimed(work: Callable[[], T]) -> T:
     """Work anew from the start while another step of the same card comes first. Raises `visit.conflict` in the end."""
-    for _ in range(CLAIM_ATTEMPTS - 1):
+    for attempt in range(CLAIM_ATTEMPTS - 1):
         try:
             return work()
         except KmsError as error:
             if error.code is not Code.VISIT_CONFLICT:
                 raise
+        # Two that met would meet again; a peer's server is not to be asked five times in a row either.
+        time.sleep(CLAIM_PAUSE * 2**attempt * random.uniform(0.5, 1))  # noqa: S311 - no secret, a pause
     return work()
 
 

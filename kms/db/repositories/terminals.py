@@ -1,8 +1,10 @@
 """Terminals."""
 
+from collections.abc import Sequence
+
 from kms.db.models import TerminalRow
 from kms.db.repositories.base import SqlRepository
-from kms.domain.visits import Terminal
+from kms.domain.visits import Terminal, TerminalState
 
 
 class SqlTerminalRepository(SqlRepository[Terminal]):
@@ -15,6 +17,10 @@ class SqlTerminalRepository(SqlRepository[Terminal]):
     def find_by_fingerprint(self, fingerprint: bytes) -> Terminal | None:
         """Read the terminal with this client certificate."""
         return self._find_one(self._select().where(TerminalRow.fingerprint == fingerprint))
+
+    def list_refused(self) -> Sequence[Terminal]:
+        """Read all that are suspended or revoked."""
+        return self._list(self._select().where(TerminalRow.state != TerminalState.ENROLLED).order_by(TerminalRow.id))
 
     def find_by_name(self, name: str) -> Terminal | None:
         """Read the terminal with this name."""

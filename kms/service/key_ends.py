@@ -14,6 +14,7 @@ from typing import assert_never
 from kms.card.programs.create_ssd import CreateSsd
 from kms.card.programs.delete_keys import DeleteKeys
 from kms.card.programs.probe import Probe
+from kms.card.programs.recognize import Recognize
 from kms.card.programs.reconcile import Reconcile
 from kms.card.programs.replace_keys import ReplaceKeys
 from kms.card.programs.state import ProgramState
@@ -66,7 +67,7 @@ class KeyEnds:
                 self._check_new(state.initial.label, now)
             case DeleteKeys():
                 self._check_channel(state.current.label, update, now, own=True)
-            case Reconcile() | Probe():
+            case Reconcile() | Probe() | Recognize():
                 return  # opens no channel: card cryptograms are checked off-line
             case _:
                 assert_never(state)

@@ -3,19 +3,24 @@
 Rules: the row stands as PRE_ACTIVATION with its object id before the HSM is asked, so a run that was cut off anywhere
 is taken up again by the same command: the HSM gives back the key of that object id instead of making a second one. No
 transaction is open during an HSM call. A wrong component or check value is found out before anything is written. A new
-generation is made only when asked for by name; older ones stay usable for the cards that hold keys derived from them.
+generation is made only when asked for by name; older ones stay usable for the cards that hold keys derived from them,
+until the last of these is replaced and somebody deactivates them. A master issues new key sets until its end
+(`expires_at`); what it issued before has ends of its own.
 Every step leaves an audit event in its transaction.
 """
 
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from kms.card.keys import KcvMethod, KeyType, MasterRef
 from kms.domain.audit import AuditEvent, build_kcv_text
+from kms.domain.compromises import MasterUse
 from kms.domain.keys import KeyState, MasterKey, MasterKind
 from kms.domain.known_keys import check_not_test_key
 from kms.errors import Code, KmsError
+from kms.service.campaigns import find_master
 from kms.service.ports import Clock, Identifiers, NewMaster, Store, Transaction, Vault
 
 MAX_NAME = 32  # characters: with the generation it makes the key's label in the HSM
@@ -32,20 +37,40 @@ class MasterPresence:
 
 
 class KeyService:
-    """The use cases of master keys. `lab_mode`: publicly known keys may be imported."""
+    """The use cases of master keys. `lab_mode`: publicly known keys may be imported.
+
+    `valid_for`: how long a generated master issues new key sets, unless it is made with an end of its own.
+    """
 
     def __init__(
-        self, *, store: Store, vault: Vault, clock: Clock, identifiers: Identifiers, lab_mode: bool = False
+        self,
+        *,
+        store: Store,
+        vault: Vault,
+        clock: Clock,
+        identifiers: Identifiers,
+        lab_mode: bool = False,
+        valid_for: timedelta = timedelta(days=365),
     ) -> None:
+        self._valid_for = valid_for
         self._store = store
         self._vault = vault
         self._clock = clock
         self._identifiers = identifiers
         self._lab_mode = lab_mode
 
-    def generate_master(self, kind: MasterKind, name: str, *, actor: str, new_generation: bool = False) -> MasterKey:
+    def generate_master(
+        self,
+        kind: MasterKind,
+        name: str,
+        *,
+        actor: str,
+        new_generation: bool = False,
+        valid_for: timedelta | None = None,
+    ) -> MasterKey:
         """Generate an AES-256 master in the HSM, or finish one whose making was cut off.
 
+        `valid_for`: how long it issues new key sets, None: as is configured.
         Raises `input.conflict` when the name has an active key and no new generation was asked for, `hsm.*`, `key.*`.
         """
         if kind is MasterKind.PEER_KEK:
@@ -54,7 +79,7 @@ class KeyService:
             raise KmsError(Code.INPUT_INVALID, "vendor keys are the manufacturer's: import them (`kms keys import`)")
         planned = self._plan(kind, name, KeyType.AES256, actor, new_generation=new_generation)
         made = self._vault.generate_master(planned.object_id, build_label(planned))
-        return self._activate(planned, made, "master-key.generate", actor)
+        return self._activate(planned, made, "master-key.generate", actor, valid_for or self._valid_for)
 
     def import_master(
         self,
@@ -66,9 +91,11 @@ class KeyService:
         actor: str,
         kcv_method: KcvMethod | None = None,
         new_generation: bool = False,
+        valid_for: timedelta | None = None,
     ) -> MasterKey:
         """Import a vendor master from its components, which are overwritten with zeros whatever happens.
 
+        `valid_for`: how long cards are taken over from it, None: without end.
         `kcv_method` None: by key type and length of the check value (3DES zero; AES: 3 bytes GlobalPlatform, 5 CMAC).
         Raises `key.test-value`, `key.kcv-mismatch`, `input.invalid`, `input.conflict`, `hsm.*`; nothing is kept then.
         """
@@ -91,20 +118,46 @@ class KeyService:
         finally:
             for component in components:
                 component[:] = bytes(len(component))
-        return self._activate(planned, made, "master-key.import", actor)
+        return self._activate(planned, made, "master-key.import", actor, valid_for)
 
     def list(self, *, limit: int = 100, offset: int = 0) -> Sequence[MasterKey]:
         """Master keys on record, oldest first."""
         with self._store.transaction() as transaction:
             return transaction.master_keys.list(limit=limit, offset=offset)
 
-    def get(self, name: str) -> MasterKey:
-        """The newest generation of a name. Raises `input.not-found`."""
+    def get(self, name: str, generation: int | None = None) -> MasterKey:
+        """A generation of a name, None: the newest. Raises `input.not-found`."""
         with self._store.transaction() as transaction:
-            key = transaction.master_keys.find_by_name(name)
-        if key is None:
-            raise KmsError(Code.NOT_FOUND, f"there is no master key named {name!r}: `kms keys list`")
-        return key
+            return find_master(transaction, name, generation)
+
+    def find_use(self, key: MasterKey) -> MasterUse:
+        """What hangs on a master key."""
+        with self._store.transaction() as transaction:
+            return transaction.compromises.find_use(key.id)
+
+    def deactivate(self, name: str, generation: int, *, actor: str, why: str = "") -> MasterKey:
+        """End the use of a generation that nothing hangs on any more; once more changes nothing.
+
+        The key stays in the HSM, which destroys no master. Raises `input.not-found`; `key.state` while key sets are
+        derived from it, or for one that is not ACTIVE.
+        """
+        with self._store.transaction() as transaction:
+            key = find_master(transaction, name, generation)
+            if key.state is KeyState.DEACTIVATED:
+                return key
+            if key.state is not KeyState.ACTIVE:
+                raise KmsError(Code.KEY_STATE, f"the key is {key.state}: only an ACTIVE one is deactivated")
+            use = transaction.compromises.find_use(key.id)
+            if use.live:
+                raise KmsError(
+                    Code.KEY_STATE,
+                    f"{use.live} key sets on cards are derived from it: replace them first"
+                    " (`kms campaigns create --reason master-rotation`)",
+                )
+            deactivated = replace(key, state=KeyState.DEACTIVATED)
+            transaction.master_keys.save(deactivated)
+            transaction.audit.append(self._build_event(deactivated, "master-key.deactivate", actor, why))
+        return deactivated
 
     def list_presence(self) -> Sequence[MasterPresence]:
         """Every master key on record, each looked up in the HSM with its attributes and check value."""
@@ -162,9 +215,18 @@ class KeyService:
         transaction.master_keys.save(changed)
         return changed
 
-    def _activate(self, planned: MasterKey, made: NewMaster, action: str, actor: str) -> MasterKey:
+    def _activate(
+        self, planned: MasterKey, made: NewMaster, action: str, actor: str, valid_for: timedelta | None
+    ) -> MasterKey:
         now = self._clock.now()
-        active = replace(planned, kcv=made.kcv, kcv_method=made.kcv_method, state=KeyState.ACTIVE, activated_at=now)
+        active = replace(
+            planned,
+            kcv=made.kcv,
+            kcv_method=made.kcv_method,
+            state=KeyState.ACTIVE,
+            activated_at=now,
+            expires_at=now + valid_for if valid_for is not None else None,
+        )
         attributes = " ".join(f"{name}={value}" for name, value in made.attributes)
         with self._store.transaction() as transaction:
             stored = transaction.master_keys.get(planned.id)

@@ -9,7 +9,9 @@ line. An ISD has nothing above it: its compromise is for people, at a terminal t
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
+from kms.card.keys import KeyType
 from kms.domain.audit import AuditEvent, build_kcv_text
 from kms.domain.cards import Card, CardState, DomainKind, DomainState, SecurityDomain
 from kms.domain.keys import Delivery, KeyState
@@ -20,7 +22,7 @@ from kms.domain.transfers import (
     TransferSide,
     TransferState,
 )
-from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateReason, UpdateState
+from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateReason, UpdateState, allow_past_end, cancel_update
 from kms.domain.visits import VisitState
 from kms.errors import Code, KmsError
 from kms.service.plan import may_be_on_card
@@ -33,9 +35,19 @@ FORCEABLE = frozenset(
         UpdateReason.EXPIRY,
         UpdateReason.COMPROMISE,
         UpdateReason.MASTER_ROTATION,
+        UpdateReason.KEY_TYPE,
         UpdateReason.VENDOR_TAKEOVER,
     }
 )
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a forced update is to bring. `deadline`: when it is overdue; `key_type`: of the new keys (`key-type`)."""
+
+    reason: UpdateReason = UpdateReason.FORCED
+    deadline: datetime | None = None
+    key_type: KeyType | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,14 @@ class UpdateService:
         self._identifiers = identifiers
 
     def force(
-        self, card_identity: bytes, aid: bytes, *, actor: str, reason: UpdateReason = UpdateReason.FORCED
+        self,
+        card_identity: bytes,
+        aid: bytes,
+        *,
+        actor: str,
+        reason: UpdateReason = UpdateReason.FORCED,
+        deadline: datetime | None = None,
+        key_type: KeyType | None = None,
     ) -> ForcedUpdate:
         """Ask for new keys in one security domain; an ISD under its vendor's keys is taken over.
 
@@ -65,29 +84,73 @@ class UpdateService:
         security domain), `key.state` (it holds no keys yet; a compromised ISD), `visit.conflict` (visits of the card
         come in between again and again: force it once more).
         """
-        _check_reason(reason)
-        return until_claimed(lambda: self._force(card_identity, aid, actor, reason))
+        wanted = Wanted(reason, deadline, key_type)
+        self._check_wanted(wanted)
+        return until_claimed(lambda: self._force(card_identity, aid, actor, wanted))
 
-    def _force(self, card_identity: bytes, aid: bytes, actor: str, reason: UpdateReason) -> ForcedUpdate:
+    def _force(self, card_identity: bytes, aid: bytes, actor: str, wanted: Wanted) -> ForcedUpdate:
         with self._store.transaction() as transaction:
             card = _get_card(transaction, card_identity)
             domain = transaction.security_domains.find_by_aid(card.id, aid)
             if domain is None:
                 raise KmsError(Code.NOT_FOUND, "The card has no security domain with this AID on record.")
-            if reason is UpdateReason.COMPROMISE:
-                return self._replace_compromised(transaction, card, domain, actor)
+            if wanted.reason is UpdateReason.COMPROMISE:
+                return self._replace_compromised(transaction, card, domain, actor, wanted)
             if domain.state is not DomainState.KEYED:
                 raise _build_keyless(domain)
-            return self._ask(transaction, domain, actor, reason)
+            return self._ask(transaction, domain, actor, wanted)
 
     def force_ssds(
-        self, card_identity: bytes, *, actor: str, reason: UpdateReason = UpdateReason.FORCED
+        self,
+        card_identity: bytes,
+        *,
+        actor: str,
+        reason: UpdateReason = UpdateReason.FORCED,
+        deadline: datetime | None = None,
+        key_type: KeyType | None = None,
     ) -> Sequence[ForcedUpdate]:
         """Ask for new keys in every SSD of the card that holds keys. Raises as `force`; `input.not-found` for none."""
-        _check_reason(reason)
-        return until_claimed(lambda: self._force_ssds(card_identity, actor, reason))
+        wanted = Wanted(reason, deadline, key_type)
+        self._check_wanted(wanted)
+        return until_claimed(lambda: self._force_ssds(card_identity, actor, wanted))
 
-    def _force_ssds(self, card_identity: bytes, actor: str, reason: UpdateReason) -> Sequence[ForcedUpdate]:
+    def cancel(self, update_id: str, *, actor: str, why: str) -> KeyUpdate:
+        """Cancel an open update; what a visit sent of it already is reconciled all the same.
+
+        Raises `input.not-found`, `input.conflict` for one that is finished, `visit.conflict` as `force`.
+        """
+        return until_claimed(lambda: self._change(update_id, actor, why, "update.cancel"))
+
+    def allow_past_end(self, update_id: str, *, actor: str, why: str) -> KeyUpdate:
+        """Record that an update may run under a key set past its end and grace. Raises as `cancel`, and `key.state`."""
+        return until_claimed(lambda: self._change(update_id, actor, why, "update.allow-past-end"))
+
+    def _change(self, update_id: str, actor: str, why: str, action: str) -> KeyUpdate:
+        with self._store.transaction() as transaction:
+            update = transaction.key_updates.get(update_id)
+            domain = transaction.security_domains.get(update.security_domain_id)
+            # Claimed like any step, so that a Report that is served at the same time does not undo it.
+            transaction.cards.claim(transaction.cards.get(domain.card_id))
+            now = self._clock.now()
+            if action == "update.cancel":
+                changed = cancel_update(update, now, f"{actor}: {why}")
+            else:
+                changed = allow_past_end(update, actor, why)
+            transaction.key_updates.save(changed)
+            subject, detail = f"update {update.id}", f"{update.reason}: {why}"
+            transaction.audit.append(
+                AuditEvent(self._identifiers.new(), now, actor, action, subject, str(changed.state), "", detail)
+            )
+        return changed
+
+    def _check_wanted(self, wanted: Wanted) -> None:
+        _check_reason(wanted.reason)
+        if (wanted.key_type is not None) is not (wanted.reason is UpdateReason.KEY_TYPE):
+            raise KmsError(Code.INPUT_INVALID, "A new key type and the reason key-type go together.")
+        if wanted.deadline is not None and wanted.deadline <= self._clock.now():
+            raise KmsError(Code.INPUT_INVALID, "The deadline is over already.")
+
+    def _force_ssds(self, card_identity: bytes, actor: str, wanted: Wanted) -> Sequence[ForcedUpdate]:
         with self._store.transaction() as transaction:
             card = _get_card(transaction, card_identity)
             domains = [
@@ -97,18 +160,18 @@ class UpdateService:
             ]
             if not domains:
                 raise KmsError(Code.NOT_FOUND, "The card has no supplementary security domain that holds keys.")
-            if reason is UpdateReason.COMPROMISE:
-                return [self._replace_compromised(transaction, card, domain, actor) for domain in domains]
-            return [self._ask(transaction, domain, actor, reason) for domain in domains]
+            if wanted.reason is UpdateReason.COMPROMISE:
+                return [self._replace_compromised(transaction, card, domain, actor, wanted) for domain in domains]
+            return [self._ask(transaction, domain, actor, wanted) for domain in domains]
 
-    def _ask(self, transaction: Transaction, domain: SecurityDomain, actor: str, reason: UpdateReason) -> ForcedUpdate:
+    def _ask(self, transaction: Transaction, domain: SecurityDomain, actor: str, wanted: Wanted) -> ForcedUpdate:
         for update in transaction.key_updates.list_for_domain(domain.id):
             if update.state in OPEN_STATES:
                 return ForcedUpdate(update, domain, created=False)
-        return self._add(transaction, domain, actor, reason)
+        return self._add(transaction, domain, actor, wanted)
 
     def _replace_compromised(
-        self, transaction: Transaction, card: Card, domain: SecurityDomain, actor: str
+        self, transaction: Transaction, card: Card, domain: SecurityDomain, actor: str, wanted: Wanted
     ) -> ForcedUpdate:
         key_sets = transaction.key_sets.list_for_domain(domain.id)
         marked_before = any(item.state is KeyState.COMPROMISED for item in key_sets)
@@ -133,7 +196,7 @@ class UpdateService:
             self._mark_compromised(transaction, domain, actor)
         if domain.parent_id is None:
             self._plan_transfer(transaction, card, domain, actor)
-        return self._add(transaction, domain, actor, UpdateReason.COMPROMISE)
+        return self._add(transaction, domain, actor, wanted)
 
     def _mark_compromised(self, transaction: Transaction, domain: SecurityDomain, actor: str) -> None:
         """Mark the sets that are or may come to be on the card: one on its way was sent under the one in force."""
@@ -191,16 +254,18 @@ class UpdateService:
             )
         )
 
-    def _add(self, transaction: Transaction, domain: SecurityDomain, actor: str, reason: UpdateReason) -> ForcedUpdate:
+    def _add(self, transaction: Transaction, domain: SecurityDomain, actor: str, wanted: Wanted) -> ForcedUpdate:
         now = self._clock.now()
         update = KeyUpdate(
             id=self._identifiers.new(),
             security_domain_id=domain.id,
-            reason=_find_reason(transaction, domain, reason),
+            reason=_find_reason(transaction, domain, wanted.reason),
             state=UpdateState.PENDING,
             requested_at=now,
             requested_by=actor,
             due_at=now,
+            deadline=wanted.deadline,
+            key_type=wanted.key_type,
         )
         transaction.key_updates.add(update)
         subject = f"security-domain {domain.id}"

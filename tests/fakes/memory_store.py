@@ -5,6 +5,7 @@ One transaction at a time (a lock, as SQLite's writer); an exception puts every 
 
 import copy
 import threading
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,10 +21,12 @@ from kms.domain.housekeeping import DoubtedSet, ExpiredVisits, FleetFigures, Ove
 from kms.domain.keys import Delivery, KeySet, KeyState, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
 from kms.domain.leases import JobRun, Lease
 from kms.domain.recovery import KeyFinding, PlatformState, RepairOrder, RepairState
+from kms.domain.policies import PolicyState, PolicyVersion
 from kms.domain.transfers import OPEN_TRANSFERS, Transfer
 from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateState
 from kms.domain.visits import Terminal, TerminalState, Visit, VisitEvent, VisitState
 from kms.errors import Code, KmsError
+from tests.fakes.policies import MemoryPolicies, MemorySweeps
 
 T = TypeVar("T", bound=Any)
 
@@ -182,6 +185,13 @@ class MemoryKeyUpdates(MemoryRepository[KeyUpdate]):
             lambda update: update.security_domain_id == security_domain_id,
             key=lambda update: (update.requested_at, update.id),
         )
+
+
+class MemoryPolicyVersions(MemoryRepository[PolicyVersion]):
+    noun = "policy"
+
+    def unique_values(self, item: PolicyVersion) -> tuple[object, ...]:
+        return ((item.name, item.version), item.name if item.state is PolicyState.IN_FORCE else None)
 
 
 class MemoryApplications(MemoryRepository[Application]):
@@ -574,6 +584,8 @@ class Tables:
     platform_state: dict[str, PlatformState] = field(default_factory=dict)
     repair_orders: dict[str, RepairOrder] = field(default_factory=dict)
     key_findings: dict[str, KeyFinding] = field(default_factory=dict)
+    policy_versions: dict[str, PolicyVersion] = field(default_factory=dict)
+    policy_days: dict[tuple[str, str], int] = field(default_factory=dict)
     alarms: dict[str, Alarm] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)
     job_runs: dict[str, JobRun] = field(default_factory=dict)
@@ -586,6 +598,8 @@ class Tables:
 
 class MemoryTransaction:
     def __init__(self, tables: Tables, clock: Callable[[], datetime]) -> None:
+        self.policies = MemoryPolicies(MemoryPolicyVersions(tables.policy_versions), tables.policy_days)
+        self.sweeps = MemorySweeps(tables, lambda: str(uuid.uuid4()))
         self.alarms = MemoryAlarms(tables.alarms)
         self.housekeeping = MemoryHousekeeping(tables)
         self.leases = MemoryLeases(tables.leases, tables.job_runs, clock)

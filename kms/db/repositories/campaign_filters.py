@@ -24,7 +24,7 @@ def build_condition(campaign: Campaign) -> Condition:
     if campaign.reason is UpdateReason.COMPROMISE:
         given += _build_compromised(campaign)
     else:
-        given.append(_build_in_force(chosen))
+        given.append(_build_in_force(campaign))
     return and_(*given)
 
 
@@ -77,7 +77,8 @@ def _build_compromised(campaign: Campaign) -> list[Condition]:
     return [build_below(campaign.master_id or ""), build_replaceable(campaign.chosen.no_route)]
 
 
-def _build_in_force(chosen: CampaignFilter) -> Condition:
+def _build_in_force(campaign: Campaign) -> Condition:
+    chosen = campaign.chosen
     key_set = select(KeySetRow.id).where(
         KeySetRow.security_domain_id == SecurityDomainRow.id,
         KeySetRow.state == KeyState.ACTIVE,
@@ -87,6 +88,8 @@ def _build_in_force(chosen: CampaignFilter) -> Condition:
         key_set = key_set.where(KeySetRow.master_id == chosen.master_id)
     if chosen.key_type is not None:
         key_set = key_set.where(KeySetRow.key_type == chosen.key_type)
+    if campaign.reason is UpdateReason.KEY_TYPE:
+        key_set = key_set.where(KeySetRow.key_type != campaign.key_type)  # who has the type already needs nothing
     if chosen.expired_by is not None:
         key_set = key_set.where(KeySetRow.expires_at <= chosen.expired_by)
     return key_set.exists()

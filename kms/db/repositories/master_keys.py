@@ -26,3 +26,7 @@ class SqlMasterKeyRepository(SqlRepository[MasterKey]):
             .where(MasterKeyRow.name == name)
             .order_by(MasterKeyRow.generation.desc(), MasterKeyRow.id.desc())
         )
+
+    def find_generation(self, name: str, generation: int) -> MasterKey | None:
+        """Read this generation of a name."""
+        return self._find_one(self._select().where(MasterKeyRow.name == name, MasterKeyRow.generation == generation))

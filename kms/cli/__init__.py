@@ -13,6 +13,7 @@ from kms.cli.hsm import hsm_group
 from kms.cli.keys import keys_group
 from kms.cli.pki import pki_group
 from kms.cli.root import RootGroup
+from kms.cli.scheduler import scheduler_group
 from kms.cli.serve import serve_command
 from kms.cli.ssds import ssds_group
 from kms.cli.terminals import terminals_group
@@ -48,6 +49,7 @@ for command in (
     hsm_group,
     keys_group,
     pki_group,
+    scheduler_group,
     serve_command,
     ssds_group,
     terminals_group,

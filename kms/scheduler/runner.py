@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from kms.domain.alarms import AlarmSeverity
@@ -22,6 +22,7 @@ from kms.service.leases import LeaseKeeper
 from kms.service.ports import Clock, Identifiers, Store
 
 CLOCK = "scheduler.clock"
+RETRY = timedelta(minutes=5)  # a job that failed does not wait for its next turn a day later
 
 _LOG = logging.getLogger("kms.scheduler")
 
@@ -91,7 +92,7 @@ class Runner:
         self._ticks = Ticks()
         self._active = False
         for job in jobs:
-            self._ticks.add(job.name, job.interval, partial(service.run, job))
+            self._ticks.add(job.name, job.interval, partial(self._work, job))
 
     @property
     def is_active(self) -> bool:
@@ -124,6 +125,11 @@ class Runner:
         """End the jobs that run, then give the lease back."""
         self._ticks.stop()
         self._give_back()
+
+    def _work(self, job: Job) -> None:
+        run = self._service.run(job)
+        if run is not None and run.failed:
+            self._ticks.call_by(job.name, datetime.now(UTC) + RETRY)
 
     def _begin(self) -> None:
         due: dict[str, datetime] = {job.name: self._service.get_due(job) for job in self._jobs}

@@ -4,6 +4,7 @@ Rules: jobs live in memory and are named functions; what must outlive the proces
 late runs, once; one that falls into the run before it runs when that has ended. Nothing runs while paused.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +13,8 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
+
+logging.getLogger("apscheduler").setLevel(logging.WARNING)  # a line for each run is too many
 
 THREADS = 4  # a long sweep must not keep visits from expiring
 
@@ -41,6 +44,12 @@ class Ticks:
         for name, at in due.items():
             self._scheduler.modify_job(name, next_run_time=at)
         self._scheduler.resume()
+
+    def call_by(self, name: str, at: datetime) -> None:
+        """Call a function then, unless it is to be called earlier anyway."""
+        job = self._scheduler.get_job(name)
+        if job is not None and (job.next_run_time is None or job.next_run_time > at):
+            self._scheduler.modify_job(name, next_run_time=at)
 
     def pause(self) -> None:
         """Call nothing until `resume`; what runs goes on to its end."""

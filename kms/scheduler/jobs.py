@@ -1,0 +1,48 @@
+"""The jobs, a line each: a name, how often, and the one service function that it calls."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from kms.config import SchedulerConfig
+from kms.service.campaigns import CampaignService
+from kms.service.housekeeping import HousekeepingService
+from kms.service.jobs import Job
+from kms.service.sweeps import SweepService
+
+
+@dataclass(frozen=True)
+class JobServices:
+    """What the jobs call; each writes through a store that checks the lease."""
+
+    housekeeping: HousekeepingService
+    sweeps: SweepService
+    campaigns: CampaignService
+    check_tokens: Callable[[], str]
+
+
+def build_jobs(services: JobServices, every: SchedulerConfig) -> Sequence[Job]:
+    """The jobs, in the order in which they are listed."""
+
+    def seconds(count: int) -> timedelta:
+        return timedelta(seconds=count)
+
+    housekeeping = services.housekeeping
+    return (
+        Job("expire-visits", seconds(every.visits_every), housekeeping.expire_visits),
+        Job("sweep-expiry", seconds(every.sweep_every), lambda: _sweep(services.sweeps)),
+        Job("give-notices", seconds(every.sweep_every), lambda: _give_notices(services.sweeps)),
+        Job("escalate-overdue", seconds(every.overdue_every), housekeeping.escalate_overdue),
+        Job("tend-campaigns", seconds(every.campaigns_every), services.campaigns.tend),
+        Job("check-tokens", seconds(every.tokens_every), services.check_tokens),
+        Job("retain-visits", seconds(every.retention_every), housekeeping.retain),
+    )
+
+
+def _sweep(sweeps: SweepService) -> str:
+    result = sweeps.sweep_expiry()
+    return f"{result.created} updates asked for, {result.held_back} held back, {result.undated} without a date"
+
+
+def _give_notices(sweeps: SweepService) -> str:
+    return f"{sum(notice.key_sets for notice in sweeps.give_notices())} key sets near their end"

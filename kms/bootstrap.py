@@ -22,7 +22,9 @@ from kms.peer import PeerClient
 from kms.service.alarms import AlarmService
 from kms.service.applications import ApplicationService
 from kms.service.audit_log import AnchorWriter, AuditLogService
+from kms.service.campaigns import CampaignService
 from kms.service.cards import CardService, CardSettings
+from kms.service.compromise import CompromiseService
 from kms.service.domain_requests import DomainRequests
 from kms.service.exchange import ExchangeService
 from kms.service.keys import KeyService
@@ -67,6 +69,8 @@ class Platform:
     cards: CardService
     terminals: TerminalService
     updates: UpdateService
+    campaigns: CampaignService
+    compromise: CompromiseService
     applications: ApplicationService
     visits: VisitService
     transfers: TransferService
@@ -85,6 +89,7 @@ def open_platform(config: Config) -> Platform:
     platform_keys = PlatformKeyService(
         store=store, vault=vault, clock=clock, identifiers=identifiers, platform=config.platform.name
     )
+    campaigns = CampaignService(store=store, clock=clock, identifiers=identifiers, platform=config.platform.name)
     visits = VisitService(
         store=store,
         vault=vault,
@@ -100,6 +105,7 @@ def open_platform(config: Config) -> Platform:
             delay_ms=config.visits.delay_ms,
         ),
         relay=relay,
+        on_failed=campaigns.judge,
     )
     return Platform(
         config=config,
@@ -111,6 +117,7 @@ def open_platform(config: Config) -> Platform:
             clock=clock,
             identifiers=identifiers,
             lab_mode=config.platform.mode is PlatformMode.LAB,
+            valid_for=timedelta(days=config.keys.master_valid_days),
         ),
         platform_keys=platform_keys,
         audit_log=AuditLogService(
@@ -143,6 +150,15 @@ def open_platform(config: Config) -> Platform:
         sweeps=SweepService(store=store, clock=clock, identifiers=identifiers, platform=config.platform.name),
         terminals=TerminalService(store=store, clock=clock, identifiers=identifiers),
         updates=UpdateService(store=store, clock=clock, identifiers=identifiers),
+        campaigns=campaigns,
+        compromise=CompromiseService(
+            store=store,
+            clock=clock,
+            identifiers=identifiers,
+            campaigns=campaigns,
+            platform=config.platform.name,
+            no_route=tuple(name for name, profile in config.profiles.items() if profile.initial_key_route == "put-key"),
+        ),
         applications=ApplicationService(
             store=store,
             clock=clock,

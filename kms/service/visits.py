@@ -15,6 +15,7 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from typing import TypeVar
@@ -61,7 +62,10 @@ KEY_FAULTS = frozenset(
 
 
 class VisitService:
-    """Handshake and Reports. `entropy`: gives so many fresh random bytes (host challenges)."""
+    """Handshake and Reports. `entropy`: gives so many fresh random bytes (host challenges).
+
+    `on_failed`: called with its campaign's id after an update of it failed, so that its circuit breaker looks at once.
+    """
 
     def __init__(
         self,
@@ -76,7 +80,9 @@ class VisitService:
         limits: VisitLimits,
         relay: Relay,
         recovery: RecoveryService | None = None,
+        on_failed: Callable[[str], object] = lambda _campaign_id: None,
     ) -> None:
+        self._on_failed = on_failed
         self._store = store
         self._vault = vault
         self._clock = clock
@@ -206,6 +212,10 @@ class VisitService:
             order = act(step)
         with self._store.transaction() as tx:
             record.write(tx)
+        for update in record.updates.values():
+            if update.state is UpdateState.FAILED and update.campaign_id is not None:
+                with suppress(KmsError):  # the scheduler looks again; the terminal's answer does not wait for it
+                    self._on_failed(update.campaign_id)
         if order.stop:
             self._tell_issuer(record, terminal)
         return order

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from kms.anchors.anchor_file import AnchorFile
 from kms.anchors.syslog_anchor import SyslogAnchor
 from kms.config import Config, HsmConfig, PeerRole, PlatformMode, read_pin
+from kms.db.anchor_file import FileAnchor
 from kms.db.store import SqlStore, open_store
 from kms.domain.identifiers import build_uuid7
 from kms.hsm.settings import P11_KIT_MODULES, HsmSettings
@@ -30,7 +31,9 @@ from kms.service.exchange import ExchangeService
 from kms.service.keys import KeyService
 from kms.service.platform_keys import PlatformKeyService
 from kms.service.policies import PolicyService
+from kms.service.recovery import RecoveryService
 from kms.service.relay import Relay
+from kms.service.repair import RepairService
 from kms.service.sweeps import SweepService
 from kms.service.terminals import TerminalService
 from kms.service.transfers import TransferService

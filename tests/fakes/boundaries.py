@@ -18,7 +18,6 @@ from typing import TypeVar
 
 from sqlalchemy import Engine, event
 
-from kms.card.keys import DerivationPurpose
 from kms.card.profile import CardProfile
 from kms.config import CatalogueEntry
 from kms.db.engine import build_engine
@@ -203,7 +202,6 @@ class World:
             entropy=lambda length: next(self._challenges).to_bytes(length, "little"),
             platform="issuer",
             profiles={"default": self.scenario.profile},
-            cryptoperiods={purpose: timedelta(days=365) for purpose in DerivationPurpose},
             limits=VisitLimits(timedelta(minutes=5), max_reconciliations=3, max_attempts=3, delay_ms=0),
             relay=Relay({}),
         )

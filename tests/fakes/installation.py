@@ -44,11 +44,6 @@ delay_ms = 0
 [cards]
 profiles_dir = "{profiles}"
 take_over_isd = false
-
-[keys.cryptoperiod_days]
-isd = 1095
-ssd-initial = 90
-ssd = 365
 """
 
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from kms.card.keys import DerivationPurpose, Diversification, KcvMethod, KeyType
+from kms.card.keys import Diversification, KcvMethod, KeyType
 from kms.card.profile import CardProfile
 from kms.config import CatalogueEntry, PeerConfig, PeerRole
 from kms.domain.audit import AuditEvent
@@ -29,6 +29,7 @@ from kms.service.updates import UpdateService
 from kms.service.visit_step import VisitLimits
 from kms.service.visits import VisitService
 from tests.fakes.memory_store import MemoryStore
+from tests.fakes.policies import put_in_force
 from tests.fakes.records import CountingIdentifiers, TickingClock
 from tests.fakes.software_keys import KekSide, SoftwareKeys, check_value
 
@@ -142,18 +143,25 @@ class Issuer:
 def build_issuer(
     *,
     kvn: int = 0x01,
-    scp_i: int = 0x55,
+    scp_i: int | None = 0x55,
+    scp03_i: int | None = None,
+    vendor_type: KeyType = KeyType.DES2,
+    ssd_key_type: KeyType = KeyType.AES128,
     profile: CardProfile | None = None,
     diversification: Diversification = Diversification.NONE,
     entropy: Callable[[int], bytes] | None = None,
     store: Store | None = None,
     isd_aid: bytes = ISD_AID,
 ) -> Issuer:
-    """A platform with one enrolled card under the vendor's keys, one terminal and all masters."""
+    """A platform with one enrolled card under the vendor's keys, one terminal and all masters.
+
+    `scp_i`, `scp03_i`: as the card's file gave them; `vendor_type`: of the vendor's keys, `build_vendor_key`.
+    """
     clock, identifiers = TickingClock(), CountingIdentifiers()
     store = store or MemoryStore()
-    masters = {kind: _build_master(kind, clock) for kind in MASTER_VALUES}
-    vault = SoftwareVault({master.object_id: MASTER_VALUES[kind] for kind, master in masters.items()})
+    values = MASTER_VALUES | {MasterKind.VENDOR: build_vendor_key(vendor_type)}
+    masters = {kind: _build_master(kind, value, clock, vendor_type) for kind, value in values.items()}
+    vault = SoftwareVault({master.object_id: values[kind] for kind, master in masters.items()})
     profile = profile or CardProfile(name="default")
     challenges = itertools.count(1)
     card = Card(
@@ -161,7 +169,7 @@ def build_issuer(
         identity=IDENTITY,
         kdd=KDD,
         scp02_i=scp_i,
-        scp03_i=None,
+        scp03_i=scp03_i,
         profile=profile.name,
         diversification=diversification,
         state=CardState.ENROLLED,
@@ -174,14 +182,14 @@ def build_issuer(
         id="vendor-set",
         security_domain_id=isd.id,
         kvn=kvn,
-        key_type=KeyType.DES2,
+        key_type=vendor_type,
         purpose=None,
         master_id=masters[MasterKind.VENDOR].id,
         generation=0,
         delivery=Delivery.FACTORY,
         state=KeyState.ACTIVE,
         kcvs=(),
-        kcv_method=KcvMethod.DES_ZERO,
+        kcv_method=KcvMethod.AES_GP if vendor_type.is_aes else KcvMethod.DES_ZERO,
         created_at=clock.now(),
     )
     terminal = Terminal("terminal-1", "counter-1", b"\x01" * 32, TerminalState.ENROLLED, clock.now())
@@ -192,6 +200,7 @@ def build_issuer(
         tx.security_domains.add(isd)
         tx.key_sets.add(vendor_set)
         tx.terminals.add(terminal)
+    put_in_force(store)
     visits = VisitService(
         store=store,
         vault=vault,  # type: ignore[arg-type] # visits use scopes alone
@@ -200,7 +209,6 @@ def build_issuer(
         entropy=entropy or (lambda length: next(challenges).to_bytes(length, "little")),
         platform="issuer",
         profiles={profile.name: profile},
-        cryptoperiods={purpose: timedelta(days=365) for purpose in DerivationPurpose},
         limits=VisitLimits(timedelta(minutes=5), max_reconciliations=3, max_attempts=3, delay_ms=0),
         relay=Relay({}),
     )
@@ -210,7 +218,15 @@ def build_issuer(
         clock=clock,
         identifiers=identifiers,
         visits=visits,
-        catalogue=(CatalogueEntry(aid=APPLICATION_AID, name="ticket", ssd_aid=SSD_AID, privileges=b"\x80"),),
+        catalogue=(
+            CatalogueEntry(
+                aid=APPLICATION_AID,
+                name="ticket",
+                ssd_aid=SSD_AID,
+                privileges=b"\x80",
+                ssd_key_type=ssd_key_type,  # type: ignore[arg-type] # any type that the catalogue takes
+            ),
+        ),
         platform="issuer",
         new_session_id=lambda: f"session-{next(sessions)}",
         requests=build_requests(store, clock, identifiers),
@@ -249,9 +265,13 @@ def build_requests(
     )
 
 
-def _build_master(kind: MasterKind, clock: TickingClock) -> MasterKey:
-    value = MASTER_VALUES[kind]
-    key_type = KeyType.DES2 if len(value) == 16 else KeyType.AES256
+def build_vendor_key(key_type: KeyType) -> bytes:
+    """The vendor's key of a type: 40 41 42 ..."""
+    return bytes(range(0x40, 0x40 + key_type.length))
+
+
+def _build_master(kind: MasterKind, value: bytes, clock: TickingClock, vendor_type: KeyType) -> MasterKey:
+    key_type = vendor_type if kind is MasterKind.VENDOR else KeyType.AES256
     method = KcvMethod.AES_CMAC if key_type.is_aes else KcvMethod.DES_ZERO
     return MasterKey(
         id=f"master-{kind}",

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from kms.card.keys import DerivationPurpose
 from kms.card.profile import CardProfile
 from kms.db.store import SqlStore, SqlTransaction
 from kms.domain.orders import Report
@@ -23,7 +22,6 @@ from tests.fakes.records import CountingIdentifiers, TickingClock
 from tests.fakes.software_keys import SoftwareKeys
 
 LIMITS = VisitLimits(timedelta(minutes=5), max_reconciliations=3, max_attempts=3, delay_ms=0)
-CRYPTOPERIODS = {purpose: timedelta(days=365) for purpose in DerivationPurpose}
 
 
 class IssuerCrashError(Exception):
@@ -58,7 +56,6 @@ class IssuerProcess:
             entropy=lambda length: next(challenges).to_bytes(length, "little"),
             platform="issuer",
             profiles={"default": self.profile},
-            cryptoperiods=CRYPTOPERIODS,
             limits=LIMITS,
             relay=Relay({}),
         )

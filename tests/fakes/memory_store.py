@@ -20,8 +20,8 @@ from kms.domain.cards import Application, Card, CardState, DomainKind, SecurityD
 from kms.domain.housekeeping import DoubtedSet, ExpiredVisits, FleetFigures, Overdue
 from kms.domain.keys import Delivery, KeySet, KeyState, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
 from kms.domain.leases import JobRun, Lease
-from kms.domain.recovery import KeyFinding, PlatformState, RepairOrder, RepairState
 from kms.domain.policies import PolicyState, PolicyVersion
+from kms.domain.recovery import KeyFinding, PlatformState, RepairOrder, RepairState
 from kms.domain.transfers import OPEN_TRANSFERS, Transfer
 from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateState
 from kms.domain.visits import Terminal, TerminalState, Visit, VisitEvent, VisitState

@@ -12,7 +12,7 @@ from typing import TypeVar
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from kms.card.keys import DerivationPurpose, KcvMethod, KeyType
+from kms.card.keys import KcvMethod, KeyType
 from kms.card.profile import CardProfile
 from kms.config import CatalogueEntry
 from kms.domain.audit import AuditEvent
@@ -32,6 +32,7 @@ from kms.service.visit_step import VisitLimits
 from kms.service.visits import VisitService
 from tests.fakes.issuer import IDENTITY, Issuer, SoftwareVault, away, build_requests
 from tests.fakes.memory_store import MemoryStore
+from tests.fakes.policies import put_in_force
 from tests.fakes.records import CountingIdentifiers, TickingClock
 from tests.fakes.software_keys import KekSide, check_value
 
@@ -160,6 +161,7 @@ def build_provider(issuer: Issuer, *, store: Store | None = None) -> Provider:
     line = DirectLine(issuer)
     relay = Relay({"issuer": line})
     challenges, sessions = itertools.count(1_000_000), itertools.count(1)
+    put_in_force(store)
     visits = VisitService(
         store=store,
         vault=vault,  # type: ignore[arg-type] # visits use scopes alone
@@ -168,7 +170,6 @@ def build_provider(issuer: Issuer, *, store: Store | None = None) -> Provider:
         entropy=lambda length: next(challenges).to_bytes(length, "little"),
         platform="provider",
         profiles={"default": CardProfile(name="default")},
-        cryptoperiods={purpose: timedelta(days=365) for purpose in DerivationPurpose},
         limits=VisitLimits(timedelta(minutes=5), max_reconciliations=3, max_attempts=3, delay_ms=0),
         relay=relay,
     )

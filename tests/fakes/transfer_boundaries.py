@@ -46,7 +46,7 @@ from tests.fakes.boundaries import (
     open_engine,
 )
 from tests.fakes.issuer import IDENTITY, ISD_AID, SoftwareVault, away, build_issuer, build_requests
-from tests.fakes.issuer_process import CRYPTOPERIODS, LIMITS, IssuerProcess, WatchedLine
+from tests.fakes.issuer_process import LIMITS, IssuerProcess, WatchedLine
 from tests.fakes.provider import APPLICATION, SSD, build_provider
 from tests.fakes.records import CountingIdentifiers, TickingClock
 from tests.fakes.software_keys import SoftwareKeys
@@ -141,7 +141,6 @@ class TransferWorld(World):
             entropy=lambda length: next(self._challenges).to_bytes(length, "little"),
             platform="provider",
             profiles={"default": self.scenario.profile},
-            cryptoperiods=CRYPTOPERIODS,
             limits=LIMITS,
             relay=relay,
         )

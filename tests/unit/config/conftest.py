@@ -30,11 +30,6 @@ client_ca = "ca.pem"
 [cards]
 profiles_dir = "profiles"
 
-[keys.cryptoperiod_days]
-isd = 1095
-ssd-initial = 90
-ssd = 365
-
 [[applications]]
 name = "Transit"
 aid = "A000000951000101"

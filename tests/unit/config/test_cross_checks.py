@@ -9,7 +9,6 @@ from tests.unit.config.conftest import WriteConfig, find_faults
     [
         ('pin_file = "var/hsm.pin"', "", "hsm.pin_file", "exactly one"),
         ('pin_file = "var/hsm.pin"', 'pin_file = "a"\npin_env = "PIN"', "hsm.pin_file", "exactly one"),
-        ("ssd = 365", "", "keys.cryptoperiod_days.ssd", "Missing"),
         ('"A000000951000101"', '"A0000009510001"', "applications[0].ssd_aid", "different AIDs"),
     ],
 )

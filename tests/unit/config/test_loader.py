@@ -1,6 +1,5 @@
 from pathlib import Path
 
-from kms.card.keys import DerivationPurpose
 from kms.config import PlatformMode, load_config
 from tests.unit.config.conftest import WriteConfig, find_faults
 
@@ -10,7 +9,7 @@ def test_a_good_file_becomes_values(write_config: WriteConfig, tmp_path: Path) -
     assert config.platform.name == "issuer"
     assert config.platform.mode is PlatformMode.LAB
     assert config.visits.deadline_seconds == 300
-    assert config.keys.cryptoperiod_days[DerivationPurpose.SSD_INITIAL] == 90
+    assert config.keys.master_valid_days == 365
     entry = config.applications[0]
     assert (entry.aid.hex(), entry.privileges) == ("a000000951000101", b"\x80")
     assert config.profiles["plain"].kvn_start_scp02 == 0x21

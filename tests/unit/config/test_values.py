@@ -18,7 +18,7 @@ from tests.unit.config.conftest import WriteConfig, find_faults
         ("8443", '"8443"', "server.port", "integer"),
         ("8443", "65536", "server.port", "65535"),
         ("8443", "true", "server.port", "integer"),
-        ("ssd = 365", "ssd = 365\nssh = 1", "keys.cryptoperiod_days.ssh", "'ssd-initial'"),
+        ("[[applications]]", "[keys]\nmaster_valid_days = 0\n[[applications]]", "keys.master_valid_days", "greater"),
         ('"A000000951000101"', '"A0000009"', "applications[0].aid", "at least 5"),
         ('"A000000951000101"', f'"{"A0" * 17}"', "applications[0].aid", "at most 16"),
         ('"A000000951000101"', '"A00000095100010"', "applications[0].aid", "hex"),

@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 from kms.domain.cards import CardState
+from kms.domain.policies import PolicyBook
 from kms.domain.visits import Terminal, TerminalState, Visit
 from kms.service.card_record import CardRecord
 from kms.service.evidence import EarlierMismatches, judge_mismatch, trusted_since
@@ -16,7 +17,7 @@ def judge(
     *, at_terminal: tuple[Visit, ...] = (), of_card: tuple[Visit, ...] = (), terminal: Terminal = HERE
 ) -> tuple[str, CardRecord]:
     record = build_record()
-    settling = Settling(record, CountingIdentifiers(90_000), NOW, "terminal", {})
+    settling = Settling(record, CountingIdentifiers(90_000), NOW, "terminal", PolicyBook)
     return judge_mismatch(settling, terminal, THIS, EarlierMismatches(at_terminal, of_card)), record
 
 

@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from kms.card.keys import DerivationPurpose, KcvMethod
+from kms.card.keys import KcvMethod
 from kms.card.programs.base import Evidence, Installs
-from kms.domain.cards import ApplicationState, DomainState
+from kms.domain.cards import ApplicationState, DomainKind, DomainState
 from kms.domain.keys import Delivery, KeyState
+from kms.domain.policies import PolicyBook, PolicyClass
 from kms.domain.updates import UpdateState
 from kms.service.card_record import CardRecord
 from kms.service.settling import Settling
@@ -24,14 +25,22 @@ from tests.fakes.card_records import (
     ssd_set,
     update_of,
 )
+from tests.fakes.policies import build_policy, build_version
 from tests.fakes.records import NOW, CountingIdentifiers, build_application
 
 LATER = NOW + timedelta(hours=1)
+BOOK = PolicyBook(
+    (
+        build_version(1, build_policy("isd", applies_to=PolicyClass(DomainKind.ISD), cryptoperiod_days=100)),
+        build_version(
+            2, build_policy("ssd", cryptoperiod_days=100, lead_days=30, initial_cryptoperiod_days=7, grace_days=5)
+        ),
+    )
+)
 
 
 def settling(record: CardRecord) -> Settling:
-    periods = dict.fromkeys(DerivationPurpose, timedelta(days=30))
-    return Settling(record, CountingIdentifiers(80_000), LATER, "terminal counter-1", periods)
+    return Settling(record, CountingIdentifiers(80_000), LATER, "terminal counter-1", lambda: BOOK)
 
 
 def actions(record: CardRecord) -> list[str]:
@@ -64,7 +73,8 @@ def test_a_proof_puts_a_set_in_force_and_its_predecessor_out(delivery: Delivery)
     settling(record).prove(Evidence(ssd_set(2).id, 7))
     old, new = record.sets_of(SSD)
     assert (old.delivery, old.state, old.replaced_at) == (Delivery.REPLACED, KeyState.DEACTIVATED, LATER)
-    assert (new.delivery, new.state, new.expires_at) == (Delivery.PROVED, KeyState.ACTIVE, LATER + timedelta(days=30))
+    assert (new.delivery, new.state, new.expires_at) == (Delivery.PROVED, KeyState.ACTIVE, LATER + timedelta(days=100))
+    assert (new.policy_id, new.rotate_at) == (BOOK.versions[1].id, LATER + timedelta(days=70))
     assert record.domains[SSD.id].state is DomainState.KEYED
     assert actions(record) == ["key-set.replace", "key-set.prove"]
 
@@ -130,3 +140,20 @@ def test_what_no_answer_could_tell_is_to_be_sent_again() -> None:
     settling(record).send_again(SSD)
     assert record.key_sets[initial_set().id].delivery is Delivery.PLANNED
     assert actions(record) == ["key-set.settle"]
+
+
+def test_initial_keys_live_by_their_own_period_and_are_never_due() -> None:
+    record = build_record(in_doubt(initial_set()))
+    settling(record).prove(Evidence(initial_set().id, 7))
+    proved = record.key_sets[initial_set().id]
+    assert (proved.expires_at, proved.rotate_at) == (LATER + timedelta(days=7), None)
+
+
+def test_without_a_policy_a_set_has_no_dates_and_no_grace() -> None:
+    record = build_record(ssd_set(1), in_doubt(ssd_set(2)))
+    alone = replace(settling(record), policies=PolicyBook)
+    alone.prove(Evidence(ssd_set(2).id, 7))
+    proved = record.sets_of(SSD)[1]
+    assert (proved.state, proved.policy_id, proved.rotate_at) == (KeyState.ACTIVE, None, None)
+    assert alone.find_grace(SSD) == timedelta(0)
+    assert settling(record).find_grace(SSD) == timedelta(days=5)

@@ -163,10 +163,9 @@ class _Importer:
             scp = get_scp(master.key_type)
             what = f"is of type {master.key_type}, whose keys open SCP{scp:02d}; the line gives no scp{scp:02d}_i"
             yield Fault(where, what)
-        if line.diversification is not Diversification.NONE and master.key_type.is_aes != (
-            line.diversification is Diversification.KDF3
-        ):
-            what = f"does not go with a vendor master of type {master.key_type}"
+        if master.key_type.is_aes != (line.diversification is Diversification.KDF3):
+            # As `kms.card.diversification`: one AES key may not be all three of a card, VISA2 and EMV are triple DES.
+            what = f"does not go with a vendor master of type {master.key_type}: AES masters take kdf3, others do not"
             yield Fault(build_where(line.line, "diversification"), what)
 
     def _find_conflicts(self, batch: Sequence[CardLine]) -> Iterator[Fault]:

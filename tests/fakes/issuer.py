@@ -148,7 +148,7 @@ def build_issuer(
     vendor_type: KeyType = KeyType.DES2,
     ssd_key_type: KeyType = KeyType.AES128,
     profile: CardProfile | None = None,
-    diversification: Diversification = Diversification.NONE,
+    diversification: Diversification | None = None,
     entropy: Callable[[int], bytes] | None = None,
     store: Store | None = None,
     isd_aid: bytes = ISD_AID,
@@ -171,7 +171,7 @@ def build_issuer(
         scp02_i=scp_i,
         scp03_i=scp03_i,
         profile=profile.name,
-        diversification=diversification,
+        diversification=diversification or (Diversification.KDF3 if vendor_type.is_aes else Diversification.NONE),
         state=CardState.ENROLLED,
         enrolled_at=clock.now(),
     )

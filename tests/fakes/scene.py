@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from kms.card.keys import KeyType
 from kms.card.profile import CardProfile
-from kms.domain.cards import CardState
+from kms.domain.cards import CardState as RecordState
 from kms.domain.orders import Order
 from kms.domain.updates import UpdateState
 from kms.domain.visits import Terminal, TerminalState, VisitEvent
 from terminal.virtual_card.card import VirtualCard
-from terminal.virtual_card.personality import PUBLIC_TEST_KEY, Personality, build_factory_state
+from terminal.virtual_card.diversification import Diversification, derive_card_keys
+from terminal.virtual_card.model import KEY_TYPE_AES, KEY_TYPE_DES, CardState
+from terminal.virtual_card.personality import Personality, build_factory_state
 from tests.fakes.agent import Agent
-from tests.fakes.issuer import APPLICATION_AID, IDENTITY, ISD_AID, SSD_AID, Issuer, build_issuer
+from tests.fakes.issuer import APPLICATION_AID, IDENTITY, ISD_AID, KDD, SSD_AID, Issuer, build_issuer, build_vendor_key
 
 EXTERNAL_AUTHENTICATE = 0x82
 Tamper = Callable[[Order, list[bytes]], list[bytes]]
@@ -114,21 +117,49 @@ class Scene:
         self.assert_in_step(aid)
 
     def assert_not_set_aside(self) -> None:
-        assert self.issuer.current_card().state is CardState.ENROLLED
+        assert self.issuer.current_card().state is RecordState.ENROLLED
 
 
 def build_scene(
     *,
     kvn: int = 0x01,
-    scp_i: int = 0x55,
+    scp_i: int | None = 0x55,
+    scp03_i: int | None = None,
+    vendor_type: KeyType = KeyType.DES2,
+    ssd_key_type: KeyType = KeyType.AES128,
+    recorded: bool = True,
     profile: CardProfile | None = None,
     personality: Personality | None = None,
-    card_key: bytes = PUBLIC_TEST_KEY,
+    card_key: bytes | None = None,
     entropy: Callable[[int], bytes] | None = None,
 ) -> Scene:
-    """`card_key`: the value of the card's three factory keys; another than the vendor's master makes a stranger."""
-    card = LoggingCard(build_factory_state((card_key, card_key, card_key), kvn=kvn, scp02_i=scp_i), personality)
-    return Scene(build_issuer(kvn=kvn, scp_i=scp_i, profile=profile, entropy=entropy), card)
+    """`card_key`: the value of the card's three factory keys; another than the vendor's master makes a stranger.
+
+    `recorded` False: the card's file did not say which protocols it speaks.
+    """
+    card = LoggingCard(build_card_state(kvn, scp_i, scp03_i, vendor_type, card_key), personality)
+    issuer = build_issuer(
+        kvn=kvn,
+        scp_i=scp_i if recorded else None,
+        scp03_i=scp03_i if recorded else None,
+        vendor_type=vendor_type,
+        ssd_key_type=ssd_key_type,
+        profile=profile,
+        entropy=entropy,
+    )
+    return Scene(issuer, card)
+
+
+def build_card_state(
+    kvn: int, scp02_i: int | None, scp03_i: int | None, vendor_type: KeyType, card_key: bytes | None = None
+) -> CardState:
+    """A card as its vendor delivers it."""
+    scheme = Diversification.KDF3 if vendor_type.is_aes else Diversification.NONE
+    keys = derive_card_keys(build_vendor_key(vendor_type), KDD, scheme)
+    if card_key is not None:
+        keys = (card_key, card_key, card_key)
+    key_type = KEY_TYPE_AES if vendor_type.is_aes else KEY_TYPE_DES
+    return build_factory_state(keys, key_type=key_type, kvn=kvn, scp02_i=scp02_i, scp03_i=scp03_i, kdd=KDD)
 
 
 def change_answer(number: int, index: int, answer: Callable[[bytes], bytes]) -> Tamper:
@@ -146,4 +177,4 @@ def sw(value: int) -> Callable[[bytes], bytes]:
     return lambda _answer: value.to_bytes(2, "big")
 
 
-__all__ = ["ISD_AID", "SSD_AID", "LoggingCard", "Scene", "build_scene", "change_answer", "sw"]
+__all__ = ["ISD_AID", "SSD_AID", "LoggingCard", "Scene", "build_card_state", "build_scene", "change_answer", "sw"]

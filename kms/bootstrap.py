@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from kms.anchors.anchor_file import AnchorFile
+from kms.anchors.database_anchor import FileAnchor
 from kms.anchors.syslog_anchor import SyslogAnchor
 from kms.config import Config, HsmConfig, PeerRole, PlatformMode, read_pin
-from kms.db.anchor_file import FileAnchor
 from kms.db.store import SqlStore, open_store
 from kms.domain.identifiers import build_uuid7
 from kms.hsm.settings import P11_KIT_MODULES, HsmSettings
@@ -77,6 +77,8 @@ class Platform:
     applications: ApplicationService
     visits: VisitService
     transfers: TransferService
+    recovery: RecoveryService
+    repair: RepairService
     policies: PolicyService
     sweeps: SweepService
     alarms: AlarmService
@@ -93,6 +95,8 @@ def open_platform(config: Config) -> Platform:
         store=store, vault=vault, clock=clock, identifiers=identifiers, platform=config.platform.name
     )
     campaigns = CampaignService(store=store, clock=clock, identifiers=identifiers, platform=config.platform.name)
+    anchor = FileAnchor(config.recovery.anchor_file) if config.recovery.anchor_file is not None else None
+    recovery = RecoveryService(store=store, clock=clock, identifiers=identifiers, anchor=anchor)
     visits = VisitService(
         store=store,
         vault=vault,
@@ -108,6 +112,7 @@ def open_platform(config: Config) -> Platform:
             delay_ms=config.visits.delay_ms,
         ),
         relay=relay,
+        recovery=recovery,
         on_failed=campaigns.judge,
     )
     return Platform(
@@ -190,6 +195,15 @@ def open_platform(config: Config) -> Platform:
             platform=config.platform.name,
         ),
         visits=visits,
+        recovery=recovery,
+        repair=RepairService(
+            store=store,
+            vault=vault,
+            clock=clock,
+            identifiers=identifiers,
+            platform=config.platform.name,
+            profiles=config.profiles,
+        ),
         alarms=AlarmService(store=store, clock=clock, identifiers=identifiers),
     )
 

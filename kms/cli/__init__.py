@@ -6,12 +6,14 @@ import click
 
 from kms.cli.alarms import alarms_group
 from kms.cli.audit import audit_group
+from kms.cli.card_repair import quarantine_card, repair_card
 from kms.cli.cards import cards_group
 from kms.cli.context import DEFAULT_CONFIG, get_invocation
 from kms.cli.db import db_group
 from kms.cli.hsm import hsm_group
 from kms.cli.keys import keys_group
 from kms.cli.pki import pki_group
+from kms.cli.recovery import recovery_group
 from kms.cli.root import RootGroup
 from kms.cli.scheduler import scheduler_group
 from kms.cli.serve import serve_command
@@ -49,6 +51,7 @@ for command in (
     hsm_group,
     keys_group,
     pki_group,
+    recovery_group,
     scheduler_group,
     serve_command,
     ssds_group,
@@ -58,6 +61,9 @@ for command in (
     visits_group,
 ):
     cli.add_command(command)
+
+for about_a_card in (quarantine_card, repair_card):
+    cards_group.add_command(about_a_card)
 
 
 def main() -> None:

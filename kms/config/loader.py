@@ -40,6 +40,7 @@ def load_config(path: Path) -> Config:
         server=sections.server,
         visits=sections.visits,
         audit=sections.audit,
+        recovery=sections.recovery,
         scheduler=sections.scheduler,
         metrics=sections.metrics,
         cards=sections.cards,

@@ -120,6 +120,13 @@ class VisitsConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class RecoveryConfig:
+    """How a restored database is told. `anchor_file`: outside the database and its backups; None: it is not told."""
+
+    anchor_file: ResolvedPath | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
 class CardsConfig:
     """How cards are handled. `take_over_isd`: replace the vendor's ISD keys at a card's first visit."""
 
@@ -208,6 +215,7 @@ class Sections:
     cards: CardsConfig
     keys: KeysConfig = field(default_factory=KeysConfig)
     visits: VisitsConfig = field(default_factory=VisitsConfig)
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
@@ -236,6 +244,7 @@ class Config:
     profiles: Mapping[str, CardProfile]
     peers: tuple[PeerConfig, ...] = ()
     card_ranges: tuple[CardRange, ...] = ()
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)

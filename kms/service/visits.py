@@ -28,6 +28,7 @@ from kms.domain.policies import PolicyBook
 from kms.domain.recovery import RepairOrder
 from kms.domain.terminal_limits import check_card_allowed
 from kms.domain.transfers import TransferState
+from kms.domain.updates import UpdateState
 from kms.domain.visits import BreakCode, Terminal, Visit, VisitState
 from kms.errors import Code, KmsError
 from kms.service.card_record import CardRecord, load_card_record

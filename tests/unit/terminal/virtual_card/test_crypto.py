@@ -5,10 +5,14 @@ import pytest
 from terminal.virtual_card.crypto import (
     check_equal,
     compute_aes_kcv,
+    compute_cmac,
     compute_des_kcv,
     compute_retail_mac,
+    decrypt_aes_cbc,
     decrypt_cbc,
     decrypt_ecb,
+    encrypt_aes_block,
+    encrypt_aes_cbc,
     encrypt_cbc,
     encrypt_ecb,
     pad,
@@ -53,3 +57,21 @@ def test_a_difference_breaks_the_session() -> None:
     check_equal(b"same", b"same")
     with pytest.raises(SecureMessagingError):
         check_equal(b"same", b"some")
+
+
+def test_aes_values_of_nist() -> None:
+    """SP 800-38B D.1 and SP 800-38A F.2.1, key 2B7E1516...4F3C."""
+    key = bytes.fromhex("2B7E151628AED2A6ABF7158809CF4F3C")
+    block = bytes.fromhex("6BC1BEE22E409F96E93D7E117393172A")
+    assert compute_cmac(key, block).hex().upper() == "070A16B46B4D4144F79BDD9DD04A287C"
+    assert encrypt_aes_block(key, block).hex().upper() == "3AD77BB40D7A3660A89ECAF32466EF97"
+    ciphertext = encrypt_aes_cbc(key, block, bytes(range(16)))
+    assert ciphertext.hex().upper() == "7649ABAC8119B246CEE98E9B12E9197D"
+    assert decrypt_aes_cbc(key, ciphertext, bytes(range(16))) == block
+
+
+def test_padding_to_the_block_of_aes() -> None:
+    assert pad(bytes(15), 16) == bytes(15) + b"\x80"
+    assert unpad(pad(bytes(16), 16), 16) == bytes(16)
+    with pytest.raises(SecureMessagingError):
+        unpad(b"\x80" + bytes(16), 16)

@@ -4,6 +4,7 @@ import pytest
 
 from terminal.virtual_card import VirtualCard
 from tests.unit.terminal.virtual_card.host import SSD_AID, Host, apdu, sw_of
+from tests.unit.terminal.virtual_card.host03 import make_card
 
 IDENTITY = {
     0x0042: "42054999999999",
@@ -49,3 +50,18 @@ def test_a_domain_tells_of_its_own_keys(card: VirtualCard, ssd_host: Host) -> No
 def test_a_wrong_expected_length_is_answered_with_the_right_one(card: VirtualCard) -> None:
     assert card.transmit(bytes.fromhex("80CA00C102")).hex() == "6c04"
     assert sw_of(card.transmit(bytes.fromhex("80CA00C104"))) == "9000"
+
+
+def test_a_card_of_scp03_says_so() -> None:
+    card = make_card(0x71, 32)
+    recognition = card.transmit(bytes.fromhex("80CA006600")).hex().upper()
+    assert recognition.endswith("640B06092A864886FC6B040371" + "9000")
+    assert "FC6B0402" not in recognition
+    assert card.transmit(bytes.fromhex("80CA00E000")).hex().upper() == "E012C00401308820C00402308820C004033088209000"
+    assert card.transmit(bytes.fromhex("80CA00C100")).hex().upper() == "C1030000009000"
+    assert sw_of(make_card(0x60).transmit(bytes.fromhex("80CA00C100"))) == "6A88"  # no counter without i=10
+
+
+def test_a_card_of_both_protocols_names_both() -> None:
+    recognition = make_card(0x70, scp02_i=0x55).transmit(bytes.fromhex("80CA006600")).hex().upper()
+    assert recognition.endswith("640B06092A864886FC6B040255640B06092A864886FC6B0403709000")

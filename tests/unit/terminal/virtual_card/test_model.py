@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from terminal.virtual_card import KeySet, SecurityDomain, StaticKey, build_factory_state
+from terminal.virtual_card import KEY_TYPE_AES, KeySet, SecurityDomain, StaticKey, build_factory_state
 from tests.unit.terminal.virtual_card.host import KEY, NEW_KEYS
 
 
@@ -32,3 +32,20 @@ def test_a_domain_whose_parent_is_gone_has_no_ancestors() -> None:
     state = build_factory_state()
     orphan = SecurityDomain(b"orphan", b"nobody", 0x07, bytes(3))
     assert list(state.iter_ancestors(orphan)) == []
+
+
+def test_an_aes_set_keeps_its_counter_when_a_part_of_it_changes() -> None:
+    keys = tuple(StaticKey(kid, KEY_TYPE_AES, KEY) for kid in (1, 2, 3))
+    key_set = KeySet(0x30, keys, sequence_counter=5)
+    assert key_set.with_keys(keys[:2]).sequence_counter == 5
+    assert key_set.with_keys(keys).sequence_counter == 0
+    assert key_set.with_keys((StaticKey(1, 0x80, KEY),)).sequence_counter == 0
+
+
+def test_which_protocol_a_set_opens() -> None:
+    des = KeySet(0x20, tuple(StaticKey(kid, 0x80, KEY) for kid in (1, 2, 3)))
+    aes = KeySet(0x30, tuple(StaticKey(kid, KEY_TYPE_AES, KEY) for kid in (1, 2, 3)))
+    assert (des.is_scp02_set, des.is_scp03_set) == (True, False)
+    assert (aes.is_scp02_set, aes.is_scp03_set) == (False, True)
+    mixed = aes.with_keys((StaticKey(3, 0x80, KEY),))
+    assert (mixed.is_scp02_set, mixed.is_scp03_set) == (False, False)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from terminal.virtual_card import build_factory_state
+from terminal.virtual_card import KEY_TYPE_AES, AesKeyForm, build_factory_state
 from tests.unit.terminal.virtual_card.host import KEY
 
 
@@ -32,3 +32,25 @@ def test_wrong_sizes() -> None:
         build_factory_state((KEY, KEY, KEY[:8]))
     with pytest.raises(ValueError, match="diversification"):
         build_factory_state(kdd=bytes(9))
+
+
+@pytest.mark.parametrize("scp03_i", [0x40, 0x50, 0x02, 0x08, 0x72])
+def test_other_variants_of_scp03_are_not_offered(scp03_i: int) -> None:
+    with pytest.raises(ValueError, match="SCP03 parameter i"):
+        build_factory_state(key_type=KEY_TYPE_AES, scp03_i=scp03_i)
+
+
+def test_keys_and_protocols_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match="need SCP02"):
+        build_factory_state(scp02_i=None, scp03_i=0x70)
+    with pytest.raises(ValueError, match="need SCP02"):
+        build_factory_state(key_type=KEY_TYPE_AES)
+    with pytest.raises(ValueError, match="one length"):
+        build_factory_state((KEY, KEY, KEY + KEY), key_type=KEY_TYPE_AES, scp03_i=0x70)
+    with pytest.raises(ValueError, match="type DES"):
+        build_factory_state(key_type=0x82, scp03_i=0x70)
+
+
+@pytest.mark.parametrize(("form", "takes"), [("either", [True, False]), ("long", [True]), ("short", [False])])
+def test_forms_of_aes_keys(form: str, takes: list[bool]) -> None:
+    assert [has_length for has_length in (True, False) if AesKeyForm(form).allows(has_length=has_length)] == takes

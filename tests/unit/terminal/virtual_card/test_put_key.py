@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from terminal.virtual_card import Personality, VirtualCard, build_factory_state
+from terminal.virtual_card import AesKeyForm, Personality, VirtualCard, build_factory_state
 from tests.unit.terminal.virtual_card.host import (
     FACTORY_KEYS,
     KEY,
@@ -17,6 +17,7 @@ from tests.unit.terminal.virtual_card.host import (
     ecb,
     sw_of,
 )
+from tests.unit.terminal.virtual_card.host03 import Host03, make_card, make_keys
 
 
 def key_versions(card: VirtualCard) -> list[int]:
@@ -201,3 +202,85 @@ def test_a_moved_counter_does_not_come_back_with_the_same_session(card: VirtualC
     card = VirtualCard(state.with_domain(state.isd.with_key_set(counted)))
     Host(card).open(0x01)
     assert card.state.isd.key_sets[0].sequence_counter == 0x0103
+
+
+@pytest.mark.parametrize("short", [False, True])
+@pytest.mark.parametrize("length", [16, 24, 32])
+def test_aes_sets_over_scp03_are_added_and_open_their_own_channel(length: int, short: bool) -> None:
+    new_keys = make_keys(length, 0x90)
+    host = Host03(make_card()).open(0x33)
+    if short and length == 24:
+        assert host.put_aes(0x00, 0x31, new_keys, short=True)[1] == "6982"  # read as keys of 32 bytes
+        return
+    body, sw = host.put_aes(0x00, 0x31, new_keys, short=short)
+    assert (body, sw) == (b"\x31" + b"".join(aes_kcv(key) for key in new_keys), "9000")
+    assert key_versions(host.card) == [0x30, 0x31]
+    Host03(host.card, new_keys).open(0x33, 0x31)
+    host.open(0x33, 0x30)
+
+
+@pytest.mark.parametrize(
+    ("form", "short", "sw"),
+    [
+        (AesKeyForm.LONG, False, "9000"),
+        (AesKeyForm.LONG, True, "6A88"),
+        (AesKeyForm.SHORT, True, "9000"),
+        (AesKeyForm.SHORT, False, "6A88"),
+    ],
+)
+def test_a_product_that_knows_one_form_of_aes_keys(form: AesKeyForm, short: bool, sw: str) -> None:
+    host = Host03(make_card(personality=Personality(aes_key_form=form))).open(0x03)
+    assert host.put_aes(0x30, 0x31, short=short)[1] == sw
+    assert key_versions(host.card) == [0x31 if sw == "9000" else 0x30]
+
+
+def test_an_aes_set_is_replaced_by_one_of_its_length_only() -> None:
+    longer = make_keys(32, 0x90)
+    host = Host03(make_card()).open(0x33)
+    assert host.put_aes(0x30, 0x30, longer)[1] == "6A80"
+    assert host.put_aes(0x30, 0x30)[1] == "9000"
+    lenient = Host03(make_card(personality=Personality(replaces_other_lengths=True))).open(0x33)
+    assert lenient.put_aes(0x30, 0x30, longer)[1] == "9000"
+    Host03(lenient.card, longer).open(0x33)
+
+
+def test_the_counter_of_an_aes_set_starts_again_when_the_whole_set_is_replaced() -> None:
+    card = make_card(sequence_counter=7)
+    host = Host03(card).open(0x33)
+    assert host.sw(0xD8, 0x30, 0x02, b"\x30" + host.aes_field(host.keys[1])) == "9000"
+    assert card.state.isd.key_sets[0].sequence_counter == 8
+    assert host.put_aes(0x30, 0x30, host.keys)[1] == "9000"
+    assert card.state.isd.key_sets[0].sequence_counter == 0
+
+
+def test_a_des_set_over_scp03_opens_scp02_where_the_card_speaks_it() -> None:
+    host = Host03(make_card(scp02_i=0x55)).open(0x33)
+    body, sw = host.put_keys(0x00, 0x20, [host.des_field(key) for key in NEW_KEYS])
+    assert (body, sw) == (b"\x20" + b"".join(des_kcv(key) for key in NEW_KEYS), "9000")
+    Host(host.card, NEW_KEYS).open(0x03, 0x20)
+    only_scp03 = Host03(make_card()).open(0x33)
+    assert only_scp03.put_keys(0x00, 0x20, [only_scp03.des_field(key) for key in NEW_KEYS])[1] == "9000"
+    assert Host(only_scp03.card, NEW_KEYS).initialize(0x20) == "6985"
+
+
+@pytest.mark.parametrize("kvn", [0x30, 0x31])
+def test_a_des_set_is_never_replaced_by_aes_keys(kvn: int) -> None:
+    host = Host03(make_card(scp02_i=0x55)).open(0x33)
+    assert host.put_keys(0x00, 0x20, [host.des_field(key) for key in NEW_KEYS])[1] == "9000"
+    assert host.put_aes(0x20, kvn)[1] == "6A80"
+    assert key_versions(host.card) == [0x30, 0x20]
+
+
+def test_a_wrong_check_value_over_scp03_changes_nothing() -> None:
+    host = Host03(make_card()).open(0x33)
+    before = host.card.state.isd.key_sets[0].keys
+    fields = [host.aes_field(key) for key in host.keys]
+    assert host.put_keys(0x30, 0x30, [*fields[:2], host.aes_field(host.keys[2], kcv=bytes(3))])[1] == "6982"
+    assert host.card.state.isd.key_sets[0].keys == before
+
+
+def test_an_aes_factory_set_goes_with_the_first_of_its_own() -> None:
+    host = Host03(make_card(kvn=0xFF)).open(0x33)
+    assert host.put_aes(0x00, 0x30)[1] == "9000"
+    assert key_versions(host.card) == [0x30]
+    Host03(host.card, make_keys(16, 0x90)).open(0x33)

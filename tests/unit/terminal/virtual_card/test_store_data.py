@@ -5,7 +5,9 @@ import pytest
 from terminal.virtual_card import Personality, VirtualCard
 from tests.unit.terminal.virtual_card.host import (
     KEY,
+    MODULE_AID,
     NEW_KEYS,
+    PACKAGE_AID,
     SSD_AID,
     Host,
     aes_kcv,
@@ -14,6 +16,8 @@ from tests.unit.terminal.virtual_card.host import (
     padded,
     sw_of,
 )
+from tests.unit.terminal.virtual_card.host03 import Host03, cbc, make_card, make_keys
+from tests.unit.terminal.virtual_card.host03 import padded as padded03
 
 
 @pytest.fixture
@@ -186,3 +190,38 @@ def test_a_domain_may_store_keys_under_its_own_channel(card: VirtualCard, ssd_ho
 
 def test_without_a_session_it_is_6982(card: VirtualCard) -> None:
     assert sw_of(card.transmit(apdu(0x80, 0xE2, 0x88, 0x00, bytes(10)))) == "6982"
+
+
+@pytest.mark.parametrize("length", [16, 24, 32])
+@pytest.mark.parametrize("p1", [0x88, 0xE8])
+def test_aes_keys_over_scp03_reach_the_domain_and_open_its_channel(p1: int, length: int) -> None:
+    host = Host03(make_card()).open(0x33)
+    names = b"".join(bytes([len(name)]) + name for name in (PACKAGE_AID, MODULE_AID, SSD_AID, b"\x80"))
+    assert host.sw(0xE6, 0x0C, 0x00, names + b"\x02\xc9\x00\x00") == "9000"
+    assert host.sw(0xE6, 0x20, 0x00, b"\x00\x00" + bytes([len(SSD_AID)]) + SSD_AID + bytes(3)) == "9000"
+    keys = make_keys(length, 0x90)
+    templates, values = b"", b""
+    for kid, key in enumerate(keys, start=1):
+        template = bytes.fromhex(f"9601008001888101{length:02x}8201{kid:02x}8301308403{aes_kcv(key).hex()}")
+        templates += b"\xb9" + bytes([len(template)]) + template
+        value = cbc(host.keys[2], key + bytes(-length % 16))
+        values += bytes.fromhex("8113") + bytes([len(value)]) + value
+    if p1 == 0xE8:  # a host that encrypts every group
+        templates = cbc(host.keys[2], padded03(templates))
+    data = bytes.fromhex("00B9") + bytes([len(templates)]) + templates + values
+    half = len(data) // 2
+    assert host.sw(0xE2, p1 & ~0x80, 0x00, data[:half]) == "9000"
+    assert host.sw(0xE2, p1, 0x01, data[half:]) == "9000"
+    Host03(host.card, keys).open(0x33, 0x30, SSD_AID)
+
+
+def test_a_whole_aes_set_that_comes_again_counts_from_zero() -> None:
+    card = make_card(sequence_counter=7)
+    host = Host03(card).open(0x33)
+    templates, values = b"", b""
+    for kid, key in enumerate(host.keys, start=1):
+        template = bytes.fromhex(f"80018881011082 01{kid:02x}8301308403{aes_kcv(key).hex()}")
+        templates += b"\xb9" + bytes([len(template)]) + template
+        values += bytes.fromhex("811310") + cbc(host.keys[2], key)
+    assert host.sw(0xE2, 0x88, 0x00, bytes.fromhex("00B9") + bytes([len(templates)]) + templates + values) == "9000"
+    assert card.state.isd.key_sets[0].sequence_counter == 0

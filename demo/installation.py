@@ -20,6 +20,8 @@ from typing import Any
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.cmac import CMAC
 
 from kms.cli import cli
 
@@ -27,6 +29,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 READY_SECONDS = 30
 VENDOR = "demo-vendor"
+KEY_LENGTHS = {"DES2": 16, "AES128": 16, "AES256": 32}
 SOFTHSM2_LIBRARY = Path("/usr/lib/softhsm/libsofthsm2.so")
 NSS_LIBRARY = Path("/usr/lib/x86_64-linux-gnu/p11-kit-proxy.so")
 NSS_SETUP = PROJECT / "setup" / "nss_token.py"
@@ -39,26 +42,32 @@ class CommandError(Exception):
 
 @dataclass(frozen=True)
 class VendorMaster:
-    """A card manufacturer's master key as it arrives: components, and their check value by 3DES over zeros."""
+    """A card manufacturer's master key as it arrives: components, type, and the check value on its key letter."""
 
     components: tuple[bytes, ...]
     name: str = VENDOR
+    key_type: str = "DES2"
 
     @property
     def value(self) -> bytes:
-        """The key, 16 bytes: the demonstration plays the manufacturer too."""
+        """The key, as long as its components: the demonstration plays the manufacturer too."""
         return bytes(reduce(xor, column) for column in zip(*self.components, strict=True))
 
     @property
     def kcv(self) -> str:
-        """Leftmost 3 bytes of 3DES-ECB(key, 00 x 8), in hex."""
+        """Leftmost 3 bytes of 3DES-ECB(key, 00 x 8), of an AES key 5 bytes of AES-CMAC(key, 00 x 16), in hex."""
+        if self.key_type != "DES2":
+            mac = CMAC(AES(self.value))
+            mac.update(bytes(16))
+            return mac.finalize()[:5].hex().upper()
         encryptor = Cipher(TripleDES(self.value + self.value[:8]), modes.ECB()).encryptor()  # noqa: S305 - a check value is one block
         return encryptor.update(bytes(8))[:3].hex().upper()
 
 
-def make_vendor_master() -> VendorMaster:
+def make_vendor_master(name: str = VENDOR, key_type: str = "DES2") -> VendorMaster:
     """A fresh vendor master key in two components."""
-    return VendorMaster((secrets.token_bytes(16), secrets.token_bytes(16)))
+    length = KEY_LENGTHS[key_type]
+    return VendorMaster((secrets.token_bytes(length), secrets.token_bytes(length)), name, key_type)
 
 
 @dataclass(frozen=True)
@@ -149,13 +158,14 @@ class Installation:
         self.terminal_config.write_text(_replace(terminal, "var/", f"{self.folder}/"))
 
     def prepare(self, master: VendorMaster | None = None, *, peers: bool = True) -> None:
-        """Make token, certificates, database and master keys, and enrol the terminal; what is there already stays.
+        """Make token, certificates, database, policies and master keys, and enrol the terminal; what is there stays.
 
         `master`: the card manufacturer's, for an issuer. `peers`: an issuer's certificate for its provider, too.
         """
         self.write_configuration()
         self._ensure_token()
         self.kms("db", "upgrade")
+        self.kms("policies", "apply", str(PROJECT / "config" / "policies"), "--expect", "0")
         if not (self.pki / "ca.pem").exists():
             self.kms("pki", "init", "--dir", str(self.pki))
         if self.name == "issuer" and peers and not (self.pki / "provider.pem").exists():
@@ -166,7 +176,7 @@ class Installation:
             if kind not in there:
                 self.kms("keys", "generate", "--kind", kind, "--name", kind)
         if master is not None and master.name not in there:
-            self._import_master(master)
+            self.import_master(master)
 
     def _ensure_token(self) -> None:
         if self.nss is not None:
@@ -185,7 +195,8 @@ class Installation:
         elif name not in {terminal["name"] for terminal in self.kms_json("terminals", "list")}:
             self.kms("terminals", "enrol", "--name", name, "--certificate", str(certificate))
 
-    def _import_master(self, master: VendorMaster) -> None:
+    def import_master(self, master: VendorMaster) -> None:
+        """Import a card manufacturer's master key from its components."""
         files: list[str] = []
         for number, component in enumerate(master.components, start=1):
             path = self.folder / f"component-{number}"
@@ -193,7 +204,7 @@ class Installation:
             path.write_text(component.hex())
             files += ["--component-file", str(path)]
         try:
-            self.kms("keys", "import", "--name", master.name, "--type", "DES2", "--kcv", master.kcv, *files)
+            self.kms("keys", "import", "--name", master.name, "--type", master.key_type, "--kcv", master.kcv, *files)
         finally:
             for path in self.folder.glob("component-*"):
                 path.unlink()

@@ -13,6 +13,7 @@ from kms.cli.db import db_group
 from kms.cli.hsm import hsm_group
 from kms.cli.keys import keys_group
 from kms.cli.pki import pki_group
+from kms.cli.policies import policies_group
 from kms.cli.recovery import recovery_group
 from kms.cli.root import RootGroup
 from kms.cli.scheduler import scheduler_group
@@ -51,6 +52,7 @@ for command in (
     hsm_group,
     keys_group,
     pki_group,
+    policies_group,
     recovery_group,
     scheduler_group,
     serve_command,

@@ -137,8 +137,10 @@ def _check_platform(config_file: str, sender: Connection) -> None:
     try:
         platform = open_platform(load_config(Path(config_file)))
         # The status opens the token and waits for it; a check would only read when it last answered.
+        database = _find_part_faults("database", platform.store.check)
         faults = (
-            *_find_part_faults("database", platform.store.check),
+            *database,
+            *(() if database else _find_part_faults("policies", platform.policies.check_in_force)),
             *_find_part_faults("hsm", platform.vault.status),
         )
         platform.vault.close()

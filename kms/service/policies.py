@@ -98,8 +98,9 @@ class PolicyService:
                     f"changed. Look at them and say --expect {plan.due_now}."
                 )
                 raise KmsError(Code.CONFLICT, text)
-            self._write(tx, draft, plan, actor)
-        return Applied(plan, self.settle(progress))
+            if not plan.changes_nothing:
+                self._write(tx, draft, plan, actor)
+        return Applied(plan, self.settle_if_needed() if plan.changes_nothing else self.settle(progress))
 
     def settle(self, progress: Progress = lambda done, of: None) -> int:  # noqa: ARG005 - nobody listens
         """Bring the dates of all key sets in force in line with the policies; how many changed. May be repeated."""

@@ -1,5 +1,6 @@
 """Runs programs on a virtual card without any service: state to JSON and back at every step, as a visit does."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -102,12 +103,13 @@ def kvns(card: VirtualCard, aid: bytes = ISD_AID) -> list[int]:
 
 @dataclass
 class Run:
-    """What a program did. `outcome`: None when it was stopped by `batches`."""
+    """What a program did. `outcome`: None when it was stopped by `batches`; `calls`: of the key port, by name."""
 
     outcome: Outcome | None = None
     batches: list[Batch] = field(default_factory=list)
     states: list[ProgramState] = field(default_factory=list)
     proved: list[Evidence] = field(default_factory=list)
+    calls: Counter[str] = field(default_factory=Counter)
 
     @property
     def instructions(self) -> list[list[str]]:
@@ -121,6 +123,7 @@ def run(
     done = Run()
     with open_software_scope(MASTERS) as keys:
         step = start(state, keys, CHALLENGE, handshake)
+        done.calls.update(keys.calls)
     while step.outcome is None and len(done.batches) < most:
         assert step.state is not None
         assert step.batch is not None
@@ -132,6 +135,7 @@ def run(
         answers = lie(step.batch, [card.transmit(command) for command in step.batch.commands])
         with open_software_scope(MASTERS) as keys:
             step = advance(saved, answers, keys, bytes([len(done.batches)]) * 16)
+            done.calls.update(keys.calls)
     done.outcome = step.outcome
     done.proved += step.proved if step.outcome is not None else ()
     return done

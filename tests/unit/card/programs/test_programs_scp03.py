@@ -244,3 +244,25 @@ def test_too_short_a_host_challenge_is_refused_before_anything_is_sent() -> None
     with pytest.raises(KmsError) as caught:
         start(replace_under(scp03_parameters(scp_i=0x71)), SoftwareKeys(MASTERS), CHALLENGE[:8])
     assert caught.value.code is Code.INPUT_INVALID
+
+
+# What it costs: a call of the key port is one or more of the token, and a token on a network takes a while for each
+
+
+@pytest.mark.parametrize(
+    ("scp_i", "level", "calls"),
+    [(0x00, 0x01, 19), (0x00, 0x03, 22), (0x60, 0x33, 29), (0x70, 0x03, 26), (0x70, 0x13, 29), (0x70, 0x33, 33)],
+)
+def test_the_calls_of_a_replacement_over_scp03(scp_i: int, level: int, calls: int) -> None:
+    done = run(
+        ReplaceKeys(scp03_parameters(scp_i=scp_i, level=level), aes_vendor_set(), our_aes_set(1)),
+        build_aes_card(scp_i=scp_i),
+    )
+    # Finding a master costs nothing once a connection has found it.
+    assert done.calls.total() - done.calls["get_master"] == calls
+
+
+@pytest.mark.parametrize(("scp_i", "calls"), [(0x15, 22), (0x55, 29)])
+def test_the_calls_of_a_replacement_over_scp02(scp_i: int, calls: int) -> None:
+    done = run(ReplaceKeys(parameters(scp_i=scp_i), vendor_set(), our_set(1)), build_card(scp_i=scp_i))
+    assert done.calls.total() - done.calls["get_master"] == calls

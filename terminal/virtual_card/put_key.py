@@ -95,16 +95,17 @@ def _decrypt_key(channel: SecureChannel, kid: int, item: KeyDataField, aes_form:
     """Decrypt and check one key.
 
     A block that is a whole number of cipher blocks is the bare ciphertext (GP231 Table 11-71); any other begins with
-    the key's length (GPC 2.3 Amendment D Table 7-10). The ciphertext may be padded behind the key. A product that
-    knows one form of an AES key only answers 6A88 to the other.
+    the key's length (GPC 2.3 Amendment D Table 7-10). The ciphertext may be padded behind the key, which needs the
+    length. A product that knows one form of an AES key only answers 6A88 to the other.
     """
     block = item.block
     length = len(block)
     has_length = bool(length % 8)
-    if item.key_type == KEY_TYPE_AES and not aes_form.allows(has_length=has_length):
-        raise CardError(REFERENCED_DATA_NOT_FOUND)
     if has_length:
         length, block = block[0], block[1:]
+    is_padded = length != len(block)
+    if item.key_type == KEY_TYPE_AES and not is_padded and not aes_form.allows(has_length=has_length):
+        raise CardError(REFERENCED_DATA_NOT_FOUND)
     plain = channel.decrypt_sensitive(block)
     if not length <= len(plain) < length + 16:
         raise CardError(WRONG_DATA)

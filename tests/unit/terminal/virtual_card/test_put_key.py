@@ -234,6 +234,11 @@ def test_a_product_that_knows_one_form_of_aes_keys(form: AesKeyForm, short: bool
     assert key_versions(host.card) == [0x31 if sw == "9000" else 0x30]
 
 
+def test_a_padded_key_comes_with_its_length_in_either_form() -> None:
+    host = Host03(make_card(personality=Personality(aes_key_form=AesKeyForm.SHORT))).open(0x03)
+    assert host.put_aes(0x00, 0x31, make_keys(24, 0x90))[1] == "9000"
+
+
 def test_an_aes_set_is_replaced_by_one_of_its_length_only() -> None:
     longer = make_keys(32, 0x90)
     host = Host03(make_card()).open(0x33)

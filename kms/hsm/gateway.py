@@ -9,7 +9,7 @@ token is away calls fail at once and one at a time tries to open it. A refused P
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -46,6 +46,8 @@ class Gateway:
         self._busy_since: float | None = None
         self._answered_at: float | None = None
         self.answered_at: datetime | None = None
+        self.observe: Callable[[str, float, datetime | None], None] | None = None
+        """Told of each use: what came of it, seconds, when the token last answered."""
 
     @contextmanager
     def connect(self, generation: int | None = None) -> Iterator[Connection]:
@@ -56,22 +58,28 @@ class Gateway:
         self._check_before_lock()
         if not self._library.lock.acquire(timeout=self.settings.call_timeout_s):
             raise build_unavailable("another call does not come back")
+        begun = self._busy_since = time.monotonic()
+        outcome = "refused"
         try:
-            self._busy_since = time.monotonic()
             yield self._get_connection(generation)
             self._record_answer()
+            outcome = "answered"
         except ConnectionLostError as error:
+            outcome = "lost"
             self._lose(str(error))
             raise build_unavailable(str(error)) from error
         except PKCS11Error as error:
             if not is_lost(error):
                 self._record_answer()
                 raise build_refusal(error) from error
+            outcome = "lost"
             self._lose(type(error).__name__)
             raise build_unavailable(type(error).__name__) from error
         finally:
             self._busy_since = None
             self._library.lock.release()
+            if self.observe is not None:
+                self.observe(outcome, time.monotonic() - begun, self.answered_at)
 
     def check(self) -> None:
         """Raise `hsm.login` or `hsm.unavailable` unless the token answered lately. Takes no lock and makes no call."""

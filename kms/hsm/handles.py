@@ -4,8 +4,17 @@ from dataclasses import dataclass, field
 
 from pkcs11 import SecretKey
 
-from kms.card.keys import KeyType, KeyUse
+from kms.card.keys import CipherMode, KeyType, KeyUse
 from kms.hsm.templates import MasterUse
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a key was derived from, so that the same value can be had in another form: padded, or for one reading."""
+
+    parent: "TokenKey"
+    mode: CipherMode
+    data: bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,7 +23,7 @@ class TokenKey:
 
     A master's `use` is DERIVE, a KEK's one of `MasterUse`: that is all it may do. `object_id`: CKA_ID of either, empty
     for session objects.
-    `padded`: the 32-byte object that is wrapped in place of a 24-byte AES key.
+    `recipe`: how a PAYLOAD key was made. `is_readable`: whether the token would tell its value (strategy `transient`).
     """
 
     key_type: KeyType
@@ -23,4 +32,5 @@ class TokenKey:
     scope: object = field(repr=False)
     secret: SecretKey = field(repr=False)
     object_id: bytes = b""
-    padded: SecretKey | None = field(default=None, repr=False)
+    recipe: "Recipe | None" = field(default=None, repr=False)
+    is_readable: bool = False

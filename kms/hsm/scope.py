@@ -7,7 +7,7 @@ attributes.
 
 from collections.abc import Sequence
 
-from pkcs11 import SecretKey
+from pkcs11 import Attribute, SecretKey
 
 from kms.card.keys import CipherMode, KeyHandle, KeyType, KeyUse, MasterRef
 from kms.errors import Code, KmsError
@@ -15,13 +15,14 @@ from kms.hsm import operations
 from kms.hsm.cmac import BLOCK, build_k1, split_blocks, xor
 from kms.hsm.connection import Connection
 from kms.hsm.gateway import Gateway
-from kms.hsm.handles import TokenKey
+from kms.hsm.handles import Recipe, TokenKey
 from kms.hsm.key_wrap import unwrap_by_aes, wrap_by_aes
 from kms.hsm.masters import get_master
 from kms.hsm.mechanisms import get_block_length
 from kms.hsm.readable import read_chain_blocks, read_zero_block
 from kms.hsm.templates import (
     PADDED_PAYLOAD,
+    PADDED_READABLE,
     MasterUse,
     Template,
     check_attributes,
@@ -31,6 +32,7 @@ from kms.hsm.templates import (
 from kms.hsm.wrapping import WrapStrategy, check_allowed, erase
 
 _WRAP_MODES = {True: CipherMode.CBC, False: CipherMode.ECB}  # by is_aes: SCP03 wraps by CBC, SCP02 by ECB
+_PADDED_LENGTH = 2 * BLOCK  # of a 24-byte key that an AES key wraps
 
 
 class TokenScope:
@@ -99,16 +101,15 @@ class TokenScope:
             return operations.compute_cmac(own.secret, data)
 
     def wrap(self, wrapping: KeyHandle, key: KeyHandle, mode: CipherMode) -> bytes:
-        """See `KeyPort.wrap`. A 24-byte AES key is wrapped with 8 bytes after it; the card keeps 24."""
+        """See `KeyPort.wrap`. Which key wraps decides on the strategy."""
         by = self._check_handle(wrapping, KeyUse.WRAP)
         payload = self._check_handle(key, KeyUse.PAYLOAD)
-        if by.key_type.is_aes is not payload.key_type.is_aes or mode is not _WRAP_MODES[by.key_type.is_aes]:
-            raise _build_refusal("keys are wrapped by DES3-ECB (triple DES keys) or AES-CBC (AES keys)")
-        secret, length = payload.secret, payload.key_type.length
-        if payload.padded is not None:
-            secret, length = payload.padded, 2 * BLOCK
+        if mode is not _WRAP_MODES[by.key_type.is_aes]:
+            raise _build_refusal("a triple DES key wraps by DES3-ECB, an AES key by AES-CBC")
         with self._gateway.connect(by.generation) as connection:
-            strategy = connection.plan.get_strategy(payload.key_type)
+            strategy = connection.plan.get_strategy(by.key_type)
+            check_allowed(strategy)
+            secret, length = self._get_wrappable(connection, by, payload, strategy)
             return operations.wrap(by.secret, by.key_type, payload=secret, length=length, mode=mode, strategy=strategy)
 
     def wrap_for_peer(self, kek: KeyHandle, key: KeyHandle) -> bytes:
@@ -141,8 +142,6 @@ class TokenScope:
         try:
             with self._gateway.connect(self._generation):
                 for key in reversed(made):
-                    if key.padded is not None:
-                        key.padded.destroy()
                     key.secret.destroy()
         except KmsError as error:
             if error.code is not Code.HSM_UNAVAILABLE:
@@ -164,25 +163,54 @@ class TokenScope:
         self, connection: Connection, parent: TokenKey, mode: CipherMode, data: bytes, *, key_type: KeyType, use: KeyUse
     ) -> TokenKey:
         strategy = connection.plan.get_strategy(key_type)
-        if use in {KeyUse.PAYLOAD, KeyUse.WRAP}:
-            check_allowed(strategy)  # before a key is made that could be read
+        if use is KeyUse.WRAP:
+            check_allowed(strategy)
+        if use is KeyUse.PAYLOAD and strategy is WrapStrategy.REFUSED:
+            strategy = WrapStrategy.NATIVE  # no key is made readable that may not be read; `wrap` decides
         template = get_session_template(use, key_type, strategy)
         secret = operations.derive(parent.secret, parent.key_type, mode, data, key_type=key_type, template=template)
-        key = self._keep(connection, secret, key_type, use, template)
-        if use is KeyUse.PAYLOAD and key_type is KeyType.AES192 and strategy is WrapStrategy.NATIVE:
-            # SoftHSM2 cannot wrap 24 bytes by AES-CBC: the two blocks are derived as one 32-byte key beside it.
-            padded = operations.derive(
-                parent.secret, parent.key_type, mode, data, key_type=KeyType.AES256, template=PADDED_PAYLOAD
-            )
-            key = TokenKey(key_type, use, connection.generation, self, secret, padded=padded)
-            self._made[-1] = key
-        return key
+        recipe = Recipe(parent, mode, data) if use is KeyUse.PAYLOAD else None
+        return self._keep(connection, secret, key_type, use, template, recipe=recipe)
+
+    def _get_wrappable(
+        self, connection: Connection, by: TokenKey, payload: TokenKey, strategy: WrapStrategy
+    ) -> tuple[SecretKey, int]:
+        """The object to wrap and its length: the payload itself, or the same value made in the form that is needed."""
+        length = payload.key_type.length
+        if by.key_type.is_aes and length % BLOCK:
+            # AES-CBC wraps whole blocks (SoftHSM2 fails on 24 bytes): both CMACs that made the key, uncut.
+            template = PADDED_PAYLOAD if strategy is WrapStrategy.NATIVE else PADDED_READABLE
+            return self._derive_again(connection, payload, KeyType.AES256, template), _PADDED_LENGTH
+        if strategy is WrapStrategy.TRANSIENT and not payload.is_readable:
+            template = get_session_template(KeyUse.PAYLOAD, payload.key_type, strategy)
+            return self._derive_again(connection, payload, payload.key_type, template), length
+        return payload.secret, length
+
+    def _derive_again(
+        self, connection: Connection, payload: TokenKey, key_type: KeyType, template: Template
+    ) -> SecretKey:
+        recipe = payload.recipe
+        if recipe is None or len(recipe.data) < key_type.length:
+            raise _build_refusal(f"this {payload.key_type} key cannot be wrapped under a key of the other algorithm")
+        parent = recipe.parent
+        secret = operations.derive(
+            parent.secret, parent.key_type, recipe.mode, recipe.data, key_type=key_type, template=template
+        )
+        return self._keep(connection, secret, key_type, KeyUse.PAYLOAD, template).secret
 
     def _keep(
-        self, connection: Connection, secret: SecretKey, key_type: KeyType, use: KeyUse, template: Template
+        self,
+        connection: Connection,
+        secret: SecretKey,
+        key_type: KeyType,
+        use: KeyUse,
+        template: Template,
+        *,
+        recipe: Recipe | None = None,
     ) -> TokenKey:
         """The handle of a session object, which `close` destroys; its attributes are read back once per connection."""
-        key = TokenKey(key_type, use, connection.generation, self, secret)
+        readable = not template.attributes[Attribute.SENSITIVE]
+        key = TokenKey(key_type, use, connection.generation, self, secret, recipe=recipe, is_readable=readable)
         self._made.append(key)
         if template.name not in connection.checked_templates:
             check_attributes(secret, template)

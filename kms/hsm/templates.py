@@ -94,8 +94,9 @@ READABLE = Template(
     {**_SESSION_ATTRIBUTES, Attribute.SENSITIVE: False, Attribute.EXTRACTABLE: True},
 )
 
-# The 32 bytes that are wrapped in place of a 24-byte AES key (`scope.py`).
+# The 32 bytes that are wrapped by AES in place of a 24-byte key (`scope.py`), and the same where the token cannot wrap.
 PADDED_PAYLOAD = Template("padded-payload", NO_CAPABILITY, {**_SESSION_ATTRIBUTES, Attribute.EXTRACTABLE: True})
+PADDED_READABLE = Template("padded-readable", NO_CAPABILITY, {**PADDED_PAYLOAD.attributes, Attribute.SENSITIVE: False})
 
 # A peer's KEK either wraps or unwraps, by side, and never encrypts. SIGN is for its check value, a CMAC: it gives
 # nobody more than wrapping does (docs/adr/0026).

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 
 from kms.card.keys import KcvMethod, KeyType
 from kms.domain.keys import PlatformKeyPurpose
@@ -65,6 +66,10 @@ class TokenVault:
             self._watch = Watch(self._gateway, on_hang)
             self._watch_process = os.getpid()
             self._watch.start()
+
+    def observe(self, observe: Callable[[str, float, datetime | None], None]) -> None:
+        """Tell of each use of the token: `answered`, `refused` or `lost`, its seconds, when the token last answered."""
+        self._gateway.observe = observe
 
     def status(self) -> HsmStatus:
         """See `Vault.status`. Asks the token, opening it if need be."""

@@ -24,14 +24,14 @@ class WrapStrategy(StrEnum):
 
 @dataclass(frozen=True)
 class WrapPlan:
-    """The strategies of a connection: for triple DES keys (DES3-ECB) and AES keys (AES-CBC), with the reason."""
+    """The strategies of a connection: under triple DES keys (DES3-ECB) and AES keys (AES-CBC), with the reason."""
 
     des: WrapStrategy
     aes: WrapStrategy
     reason: str
 
     def get_strategy(self, key_type: KeyType) -> WrapStrategy:
-        """The strategy for keys of this type, wrapping and wrapped."""
+        """The strategy where a key of this type wraps; what it wraps may be of any type."""
         return self.aes if key_type.is_aes else self.des
 
     @property

@@ -10,7 +10,20 @@ from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 
-from kms.card.keys import CipherMode, KcvMethod, KeyHandle, KeyPort, KeyType, KeyUse, MasterRef
+from kms.card.key_sets import compute_kcv, derive_static_key, gp_kcv_method
+from kms.card.keys import (
+    CipherMode,
+    DerivationPurpose,
+    DerivedKeys,
+    KcvMethod,
+    KeyHandle,
+    KeyPort,
+    KeyRole,
+    KeySetRef,
+    KeyType,
+    KeyUse,
+    MasterRef,
+)
 from kms.errors import Code
 from kms.hsm.vault import TokenVault, open_vault
 from tests.contract.conftest import refused
@@ -28,6 +41,11 @@ def cipher(value: bytes, mode: modes.ECB | modes.CBC, data: bytes, *, aes: bool)
     algorithm = AES(value) if aes else TripleDES((value + value[:8])[:24])
     encryptor = Cipher(algorithm, mode).encryptor()
     return encryptor.update(data) + encryptor.finalize()
+
+
+def decrypt(value: bytes, mode: modes.ECB | modes.CBC, data: bytes, *, aes: bool) -> bytes:
+    decryptor = Cipher(AES(value) if aes else TripleDES((value + value[:8])[:24]), mode).decryptor()
+    return decryptor.update(data) + decryptor.finalize()
 
 
 def ecb(value: bytes, data: bytes, *, aes: bool) -> bytes:
@@ -179,31 +197,48 @@ def test_what_was_encrypted_by_aes_cbc_is_decrypted_again(keys: KeyPort) -> None
     assert keys.encrypt(key, CipherMode.CBC, data) == keys.encrypt(key, CipherMode.CBC, data, bytes(16))
 
 
-@pytest.mark.parametrize("key_type", [KeyType.DES2, KeyType.DES3])
-def test_a_triple_des_key_is_wrapped_by_ecb(keys: KeyPort, key_type: KeyType) -> None:
+@pytest.mark.parametrize("key_type", list(KeyType))
+@pytest.mark.parametrize("wrapping_type", [KeyType.DES2, KeyType.AES128, KeyType.AES256])
+def test_a_key_of_any_type_is_wrapped_by_ecb_under_triple_des_and_by_cbc_from_zero_under_aes(
+    keys: KeyPort, wrapping_type: KeyType, key_type: KeyType
+) -> None:
     master = keys.get_master(AES_REF)
     messages = (B1, B2)[: -(-key_type.length // 16)]
     payload = keys.derive_cmac(master, messages, key_type, KeyUse.PAYLOAD)
-    wrapping = keys.derive_cmac(master, (bytes(16),), KeyType.DES2, KeyUse.WRAP)
+    secret = (bytes(16), b"\xff" * 16)[: -(-wrapping_type.length // 16)]
+    wrapping = keys.derive_cmac(master, secret, wrapping_type, KeyUse.WRAP)
+    wrapping_value = b"".join(mac(AES_MASTER, message) for message in secret)
     value = b"".join(mac(AES_MASTER, message) for message in messages)[: key_type.length]
-    wrapping_value = mac(AES_MASTER, bytes(16))
-    # A token may set the parity bits, which no cipher looks at.
-    assert keys.wrap(wrapping, payload, CipherMode.ECB) in {
-        ecb(wrapping_value, value, aes=False),
-        ecb(wrapping_value, with_odd_parity(value), aes=False),
-    }
-    assert keys.encrypt(payload, CipherMode.ECB, bytes(8)) == ecb(value, bytes(8), aes=False)
+    aes = wrapping_type.is_aes
+    wrapped = keys.wrap(wrapping, payload, CipherMode.CBC if aes else CipherMode.ECB)
+    assert len(wrapped) == (-(-key_type.length // 16) * 16 if aes else key_type.length)
+    opened = decrypt(wrapping_value, modes.CBC(bytes(16)) if aes else modes.ECB(), wrapped, aes=aes)[: key_type.length]  # noqa: S305 - GlobalPlatform's mode
+    # A token may set the parity bits of a triple DES key, which no cipher looks at.
+    assert opened in {value, value if key_type.is_aes else with_odd_parity(value)}
+    block = bytes(16 if key_type.is_aes else 8)
+    assert keys.encrypt(payload, CipherMode.ECB, block) == ecb(value, block, aes=key_type.is_aes)
 
 
-@pytest.mark.parametrize("key_type", [KeyType.AES128, KeyType.AES256])
-def test_an_aes_key_is_wrapped_by_cbc_from_zero(keys: KeyPort, key_type: KeyType) -> None:
+@pytest.mark.parametrize(
+    ("wrapping_type", "mode"), [(KeyType.DES2, CipherMode.CBC), (KeyType.AES128, CipherMode.ECB)], ids=str
+)
+def test_a_key_wraps_by_its_own_mode_alone(keys: KeyPort, wrapping_type: KeyType, mode: CipherMode) -> None:
     master = keys.get_master(AES_REF)
-    messages = (B1, B2)[: key_type.length // 16]
-    payload = keys.derive_cmac(master, messages, key_type, KeyUse.PAYLOAD)
-    wrapping = keys.derive_cmac(master, (bytes(16),), KeyType.AES128, KeyUse.WRAP)
-    value = b"".join(mac(AES_MASTER, message) for message in messages)
-    expected = cipher(mac(AES_MASTER, bytes(16)), modes.CBC(bytes(16)), value, aes=True)
-    assert keys.wrap(wrapping, payload, CipherMode.CBC) == expected
+    payload = keys.derive_cmac(master, (B1,), KeyType.DES2, KeyUse.PAYLOAD)
+    wrapping = keys.derive_cmac(master, (bytes(16),), wrapping_type, KeyUse.WRAP)
+    with refused(Code.KEY_ATTRIBUTES):
+        keys.wrap(wrapping, payload, mode)
+
+
+@pytest.mark.parametrize(
+    ("key_type", "kcv"),
+    [("DES2", "30F422"), ("DES3", "572549"), ("AES128", "41727D"), ("AES192", "4F7F30"), ("AES256", "87A97C")],
+)
+def test_one_master_gives_the_same_card_keys_everywhere(keys: KeyPort, key_type: str, kcv: str) -> None:
+    source = DerivedKeys(AES_REF, "issuer", DerivationPurpose.SSD, bytes(range(10)), bytes.fromhex("A000000151"), 7)
+    ref = KeySetRef(0x30, KeyType(key_type), source)
+    key = derive_static_key(keys, ref, KeyRole.ENC, KeyUse.PAYLOAD)
+    assert compute_kcv(keys, key, gp_kcv_method(key.key_type)).hex().upper() == kcv
 
 
 Try = Callable[[KeyPort, KeyHandle], object]

@@ -199,8 +199,9 @@ def fail_after_making_keys(scope: TokenScope, ref: MasterRef, gateway: Gateway) 
     master = scope.get_master(ref)
     for use in KeyUse:
         scope.derive_cmac(master, (BLOCK,), KeyType.AES128, use)
-    scope.derive_cmac(master, (BLOCK, BLOCK), KeyType.AES192, KeyUse.PAYLOAD)
-    assert count_session_objects(gateway) == len(KeyUse) + 2
+    wrapping = scope.derive_cmac(master, (BLOCK,), KeyType.AES128, KeyUse.WRAP)
+    scope.wrap(wrapping, scope.derive_cmac(master, (BLOCK, BLOCK), KeyType.AES192, KeyUse.PAYLOAD), CipherMode.CBC)
+    assert count_session_objects(gateway) == len(KeyUse) + 3
     scope.derive_cmac(master, (), KeyType.AES128, KeyUse.MAC)
 
 
@@ -256,13 +257,14 @@ def test_keys_are_read_for_wrapping_only_where_allowed_and_never_in_production(
     assert vault.status().wrap_strategy == "refused"
     with vault.open_scope() as keys:
         master = keys.get_master(refer(made))
-        for use in (KeyUse.PAYLOAD, KeyUse.WRAP):
-            with refused(Code.HSM_WRAP_REFUSED):
-                keys.derive_cmac(master, (BLOCK,), KeyType.DES2, use)
-        # AES keys, which this token wraps by itself, go their way.
-        payload = keys.derive_cmac(master, (BLOCK,), KeyType.AES128, KeyUse.PAYLOAD)
+        with refused(Code.HSM_WRAP_REFUSED):
+            keys.derive_cmac(master, (BLOCK,), KeyType.DES2, KeyUse.WRAP)
+        # Under AES keys, by which this token wraps by itself, keys of either kind go their way, and none can be read.
         wrapping = keys.derive_cmac(master, (bytes(16),), KeyType.AES128, KeyUse.WRAP)
-        assert len(keys.wrap(wrapping, payload, CipherMode.CBC)) == 16
+        for key_type in (KeyType.AES128, KeyType.DES2):
+            payload = keys.derive_cmac(master, (BLOCK,), key_type, KeyUse.PAYLOAD)
+            assert not payload.is_readable
+            assert len(keys.wrap(wrapping, payload, CipherMode.CBC)) == 16
     vault.close()
 
 

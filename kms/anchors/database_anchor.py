@@ -32,13 +32,14 @@ class FileAnchor:
             raise _unreadable(f"cannot be read ({error.strerror})") from error
         try:
             stored = json.loads(text)
-            if stored["version"] != VERSION:
-                raise ValueError("version")
             at = datetime.fromisoformat(stored["event_at"]).astimezone(UTC)
             refused = tuple(bytes.fromhex(item) for item in stored["refused_terminals"])
-            return AnchorMark(str(stored["event_id"]), at, refused)
+            mark, version = AnchorMark(str(stored["event_id"]), at, refused), stored["version"]
         except (KeyError, TypeError, ValueError) as error:
             raise _unreadable("is not what this program writes") from error
+        if version != VERSION:
+            raise _unreadable("is of another version of this program")
+        return mark
 
     def write(self, mark: AnchorMark) -> None:
         """Write it. Raises `config.invalid` where the folder does not let it be written."""

@@ -51,8 +51,8 @@ def adopt(
         older = settling.now - behind_since
         rotate_at = proved.rotate_at - older if proved.rotate_at is not None else None
         record.save(replace(proved, expires_at=proved.expires_at - older, rotate_at=rotate_at))
-    if best in found:
-        _fulfil(record, domain, best)
+    if behind_since is not None and best in found:
+        _fulfil(record, domain, best, behind_since)
 
 
 def clear_away(settling: Settling, domain: SecurityDomain, in_force: Mapping[str, int]) -> None:
@@ -76,15 +76,17 @@ def _rank(key_set: KeySet) -> tuple[bool, bool, int]:
     return trusted, operative, key_set.generation
 
 
-def _fulfil(record: CardRecord, domain: SecurityDomain, found: KeySet) -> None:
+def _fulfil(record: CardRecord, domain: SecurityDomain, found: KeySet, behind_since: datetime) -> None:
     """What a restored database still owed was done before: the set found is what its open updates were for.
 
-    Not so for initial keys, for a move to another type that did not come about, and for a master that has a successor.
+    Not so for what was asked for since, for initial keys, for a move to another type that did not come about, and for a master that has a successor.
     """
     if found.purpose in (None, DerivationPurpose.SSD_INITIAL):
         return
     for update in list(record.updates.values()):
         if update.security_domain_id != domain.id or update.state not in OPEN_STATES:
+            continue
+        if update.requested_at > behind_since:
             continue
         if update.key_type not in (None, found.key_type):
             continue

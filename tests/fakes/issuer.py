@@ -23,11 +23,14 @@ from kms.errors import Code, KmsError
 from kms.service.applications import ApplicationService
 from kms.service.domain_requests import DomainRequests
 from kms.service.ports import Store
+from kms.service.recovery import RecoveryService
 from kms.service.relay import Relay
+from kms.service.repair import RepairService
 from kms.service.transfers import TransferService
 from kms.service.updates import UpdateService
 from kms.service.visit_step import VisitLimits
 from kms.service.visits import VisitService
+from tests.fakes.memory_anchor import MemoryAnchor
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.policies import put_in_force
 from tests.fakes.records import CountingIdentifiers, TickingClock
@@ -99,6 +102,9 @@ class Issuer:
     transfers: TransferService
     terminal: Terminal
     card: Card
+    recovery: RecoveryService
+    repair: RepairService
+    anchor: MemoryAnchor
     other_terminal: Terminal = field(init=False)
 
     def __post_init__(self) -> None:
@@ -201,6 +207,8 @@ def build_issuer(
         tx.key_sets.add(vendor_set)
         tx.terminals.add(terminal)
     put_in_force(store)
+    anchor = MemoryAnchor()
+    recovery = RecoveryService(store=store, clock=clock, identifiers=identifiers, anchor=anchor)
     visits = VisitService(
         store=store,
         vault=vault,  # type: ignore[arg-type] # visits use scopes alone
@@ -211,6 +219,15 @@ def build_issuer(
         profiles={profile.name: profile},
         limits=VisitLimits(timedelta(minutes=5), max_reconciliations=3, max_attempts=3, delay_ms=0),
         relay=Relay({}),
+        recovery=recovery,
+    )
+    repair = RepairService(
+        store=store,
+        vault=vault,  # type: ignore[arg-type] # repair uses scopes alone
+        clock=clock,
+        identifiers=identifiers,
+        platform="issuer",
+        profiles={profile.name: profile},
     )
     sessions = itertools.count(1)
     applications = ApplicationService(
@@ -241,7 +258,7 @@ def build_issuer(
         platform="issuer",
     )
     updates = UpdateService(store=store, clock=clock, identifiers=identifiers)
-    return Issuer(store, vault, clock, identifiers, visits, applications, updates, transfers, terminal, card)
+    return Issuer(store, vault, clock, identifiers, visits, applications, updates, transfers, terminal, card, recovery, repair, anchor)
 
 
 def build_requests(

@@ -650,6 +650,14 @@ class MemoryStore:
         with self.transaction() as transaction:
             yield transaction
 
+    def save_point(self) -> Tables:
+        """All tables as they are, as a backup would hold them."""
+        return self._tables.copy()
+
+    def go_back(self, tables: Tables) -> None:
+        """Restore what `save_point` gave."""
+        self._tables = tables.copy()
+
     def check(self) -> None:
         if self.fail_with is not None:
             raise self.fail_with

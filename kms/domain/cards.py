@@ -82,8 +82,11 @@ def get_scp(key_type: KeyType) -> int:
 def choose_key_type(card: Card, wanted: KeyType) -> KeyType:
     """Choose the type of new keys: as wanted, or DES2 where AES is wanted and the card speaks SCP02 alone.
 
-    Raises `key.state` for triple DES on a card without SCP02, and for a card whose protocols are not known yet.
+    Raises `key.state` for triple DES on a card without SCP02, for three-key triple DES, which no channel takes, and for
+    a card whose protocols are not known yet.
     """
+    if wanted is KeyType.DES3:
+        raise KmsError(Code.KEY_STATE, "keys of cards are DES2 or AES; DES3 opens no secure channel")
     if wanted.is_aes and card.scp03_i is None:
         wanted = KeyType.DES2
     card.get_i(get_scp(wanted))

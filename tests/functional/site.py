@@ -21,8 +21,9 @@ import httpx
 from click.testing import CliRunner, Result
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
-from demo.installation import BIN, VENDOR, Installation, NssToken, VendorMaster, make_vendor_master
+from demo.installation import BIN, Installation, NssToken, VendorMaster, make_vendor_master
 from kms.cli import cli
 from terminal.client import ServerClient, open_http
 from terminal.config import TerminalConfig, load_config
@@ -30,7 +31,7 @@ from terminal.journal import Journal
 from terminal.relay import Relay, VisitSummary
 from terminal.virtual_card import VirtualCard
 from terminal.virtual_card.diversification import Diversification, derive_card_keys
-from terminal.virtual_card.model import CardState, KeySet
+from terminal.virtual_card.model import KEY_TYPE_AES, KEY_TYPE_DES, CardState, KeySet, StaticKey
 from terminal.virtual_card.personality import DEFAULT_IIN, DEFAULT_ISD_AID, Personality, build_factory_state
 from terminal.virtual_card.transmission import TransmissionProtocol
 from terminal.visits import serve_card
@@ -72,7 +73,11 @@ class Delivered:
 
     def kcvs(self, aid: str) -> dict[int, list[str]]:
         """Check values of the keys that the card really holds, by key version."""
-        return {item.kvn: [build_kcv(key.value) for key in item.keys] for item in self.key_sets(aid)}
+        return {item.kvn: [build_kcv(key) for key in item.keys] for item in self.key_sets(aid)}
+
+    def lengths(self, aid: str) -> dict[int, int]:
+        """Bytes of the AES keys that the card really holds, by key version; 0 for triple DES."""
+        return {item.kvn: len(item.keys[0].value) if item.keys[0].is_aes else 0 for item in self.key_sets(aid)}
 
     def all_keys(self) -> set[bytes]:
         """Every key that the card ever held."""
@@ -85,9 +90,12 @@ class Delivered:
         }
 
 
-def build_kcv(key: bytes) -> str:
-    encryptor = Cipher(TripleDES(key + key[: 24 - len(key)]), modes.ECB()).encryptor()  # noqa: S305 - a check value is one block
-    return encryptor.update(bytes(8))[:3].hex().upper()
+def build_kcv(key: StaticKey) -> str:
+    """The check value by GlobalPlatform's method for the key's type."""
+    if key.is_aes:
+        return Cipher(AES(key.value), modes.ECB()).encryptor().update(b"\x01" * 16)[:3].hex().upper()  # noqa: S305 - one block
+    value = key.value + key.value[: 24 - len(key.value)]
+    return Cipher(TripleDES(value), modes.ECB()).encryptor().update(bytes(8))[:3].hex().upper()  # noqa: S305 - one block
 
 
 @dataclass
@@ -166,6 +174,7 @@ class Site:
     prober: ChannelProber
     database: SiteDatabase
     said: list[str] = field(default_factory=list)
+    vendors: dict[str, VendorMaster] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -211,7 +220,10 @@ class Site:
     def deliver(
         self,
         *,
-        scp_i: int = 0x55,
+        scp_i: int | None = 0x55,
+        scp03_i: int | None = None,
+        vendor: VendorMaster | None = None,
+        recorded: bool = True,
         kvn: int = 0x01,
         diversification: Diversification = Diversification.NONE,
         profile: str = "default",
@@ -219,13 +231,22 @@ class Site:
         personality: Personality | None = None,
         master: bytes | None = None,
     ) -> Delivered:
-        """Make a card under the vendor's master (or another) that nobody has enrolled yet."""
+        """Make a card under the vendor's master (or another) that nobody has enrolled yet.
+
+        `vendor`: an AES master, by which the card's keys are AES. `recorded` False: its file does not say which
+        protocols it speaks.
+        """
+        vendor = vendor or self.master
+        if vendor.key_type != "DES2":
+            diversification = Diversification.KDF3
         number = next(_NUMBERS)
         kdd = secrets.token_bytes(10)
         state = build_factory_state(
-            derive_card_keys(master or self.master.value, kdd, diversification),
+            derive_card_keys(master or vendor.value, kdd, diversification),
             kvn=kvn,
+            key_type=KEY_TYPE_DES if vendor.key_type == "DES2" else KEY_TYPE_AES,
             scp02_i=scp_i,
+            scp03_i=scp03_i,
             kdd=kdd,
             cin=number.to_bytes(4, "big") + secrets.token_bytes(4),
         )
@@ -233,8 +254,16 @@ class Site:
         card = VirtualCard(state, personality, protocol=protocol, on_commit=commits.append)
         scheme = "emv-cps-1.1" if diversification is Diversification.EMV else str(diversification)
         identity = (DEFAULT_IIN + state.cin).hex().upper()
-        fields = (identity, kdd.hex(), ISD_AID, f"{kvn:02X}", f"{scp_i:02X}", "", VENDOR, scheme, profile)
+        options = [f"{i:02X}" if i is not None and recorded else "" for i in (scp_i, scp03_i)]
+        fields = (identity, kdd.hex(), ISD_AID, f"{kvn:02X}", *options, vendor.name, scheme, profile)
         return Delivered(card, ",".join(fields), commits)
+
+    def import_vendor(self, name: str, key_type: str) -> VendorMaster:
+        """Import another manufacturer's master, once."""
+        if name not in self.vendors:
+            self.vendors[name] = make_vendor_master(name, key_type)
+            self.installation.import_master(self.vendors[name])
+        return self.vendors[name]
 
     def enrol(self, *delivered: Delivered) -> None:
         """Enrol cards from a manufacturer's file."""
@@ -315,7 +344,8 @@ class Site:
             for kvn, kcvs in delivered.kcvs(aid).items():
                 # The vendor's own sets have none on record: they are known by their master alone.
                 assert recorded[kvn]["kcvs"] == (kcvs if recorded[kvn]["purpose"] else [])
-                assert recorded[kvn]["kcv_method"] == "3des-ecb-zero"
+                method = "aes-ecb-one" if delivered.lengths(aid)[kvn] else "3des-ecb-zero"
+                assert recorded[kvn]["kcv_method"] == method
         wrong = [tried for tried in self.try_channels(delivered) if tried.opened != tried.current]
         assert not wrong
 

@@ -95,8 +95,7 @@ def open_platform(config: Config) -> Platform:
         store=store, vault=vault, clock=clock, identifiers=identifiers, platform=config.platform.name
     )
     campaigns = CampaignService(store=store, clock=clock, identifiers=identifiers, platform=config.platform.name)
-    anchor = FileAnchor(config.recovery.anchor_file) if config.recovery.anchor_file is not None else None
-    recovery = RecoveryService(store=store, clock=clock, identifiers=identifiers, anchor=anchor)
+    recovery = RecoveryService(store=store, clock=clock, identifiers=identifiers, anchor=build_recovery_anchor(config))
     visits = VisitService(
         store=store,
         vault=vault,
@@ -233,3 +232,8 @@ def build_hsm_settings(config: Config) -> HsmSettings:
         call_timeout_s=hsm.call_timeout_s,
         has_peers=bool(config.peers),
     )
+
+
+def build_recovery_anchor(config: Config) -> FileAnchor | None:
+    """What tells from outside the database that it is behind; None where no file is configured."""
+    return FileAnchor(config.recovery.anchor_file) if config.recovery.anchor_file is not None else None

@@ -2,21 +2,35 @@
 
 import os
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from kms.bootstrap import Platform, SystemClock, TimeOrderedIdentifiers
+from kms.bootstrap import (
+    Platform,
+    SystemClock,
+    TimeOrderedIdentifiers,
+    build_anchors,
+    build_recovery_anchor,
+)
 from kms.config import PlatformMode
 from kms.errors import Code, KmsError
+from kms.metrics.exporter import build_exporter
+from kms.metrics.listener import MetricsListener
 from kms.scheduler.jobs import JobServices, build_jobs
 from kms.scheduler.kernel_clock import read_synchronised
 from kms.scheduler.runner import ClockWatch, Runner
+from kms.service.audit_log import AuditLogService
 from kms.service.campaigns import CampaignService
 from kms.service.housekeeping import HousekeepingLimits, HousekeepingService
 from kms.service.jobs import Job, JobService
 from kms.service.leases import FencedStore, LeaseKeeper
+from kms.service.metrics import FigureReader
+from kms.service.platform_keys import PlatformKeyService
+from kms.service.recovery import RecoveryService
 from kms.service.sweeps import SweepService
+from kms.service.token_check import TokenCheck
 
 BEATS_A_LEASE = 3  # two may fail before the lease ends
 
@@ -25,6 +39,7 @@ BEATS_A_LEASE = 3  # two may fail before the lease ends
 class SchedulerParts:
     """One scheduler process. `jobs`: all there are. `beat`: how often lease and clock are looked after."""
 
+    platform: Platform
     jobs: Sequence[Job]
     service: JobService
     keeper: LeaseKeeper
@@ -36,6 +51,17 @@ class SchedulerParts:
         return Runner(
             jobs=self.jobs if jobs is None else jobs, service=self.service, keeper=self.keeper, clock=self.clock
         )
+
+    def open_metrics(self) -> MetricsListener | None:
+        """Serve this process's metrics, where the configuration says so."""
+        platform, where = self.platform, self.platform.config.metrics
+        if where.scheduler_port is None:
+            return None
+        exporter = build_exporter(FigureReader(store=platform.store, monotonic=time.monotonic).find_figures)
+        platform.vault.observe(exporter.instruments.observe_hsm)
+        listener = MetricsListener(where.host, where.scheduler_port, exporter.registry)
+        listener.start()
+        return listener
 
     def get_job(self, name: str) -> Job:
         """Get a job by its name. Raises `input.not-found`."""
@@ -71,9 +97,29 @@ def open_scheduler(platform: Platform) -> SchedulerParts:
         ),
         sweeps=SweepService(store=store, clock=clock, identifiers=identifiers, platform=name),
         campaigns=CampaignService(store=store, clock=clock, identifiers=identifiers, platform=name),
-        check_tokens=lambda: platform.vault.status().wrap_strategy,
+        tokens=TokenCheck(
+            store=store,
+            clock=clock,
+            identifiers=identifiers,
+            list_masters=platform.keys.list_presence,
+            list_key_pairs=platform.platform_keys.list_presence,
+        ),
+        audit_log=AuditLogService(
+            store=store,
+            clock=clock,
+            platform_keys=PlatformKeyService(
+                store=store, vault=platform.vault, clock=clock, identifiers=identifiers, platform=name
+            ),
+            anchors=build_anchors(config),
+            platform=name,
+            node=node,
+        ),
+        recovery=RecoveryService(
+            store=store, clock=clock, identifiers=identifiers, anchor=build_recovery_anchor(config)
+        ),
     )
     return SchedulerParts(
+        platform=platform,
         jobs=build_jobs(services, limits),
         service=JobService(store=store, clock=clock, identifiers=identifiers, node=node),
         keeper=keeper,

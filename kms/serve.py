@@ -7,6 +7,7 @@ worker builds its own application. Every connection shows a client certificate o
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from flask import Flask
@@ -15,6 +16,7 @@ from gunicorn.glogging import Logger
 
 from kms.api.logs import JsonFormatter, configure_logs
 from kms.config import ServerConfig
+from kms.metrics.processes import forget_process, share_metrics
 
 KEEP_ALIVE_SECONDS = 30  # longer than a card takes for one batch: a visit stays on one connection
 GRACEFUL_SECONDS = 30
@@ -59,8 +61,16 @@ class _JsonLogger(Logger):  # type: ignore[misc] # gunicorn ships no types
 class _Server(BaseApplication):  # type: ignore[misc] # gunicorn ships no types
     """gunicorn with its settings given here and nowhere else."""
 
-    def __init__(self, server: ServerConfig, create_app: Callable[[], Flask], announce: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        server: ServerConfig,
+        create_app: Callable[[], Flask],
+        announce: Callable[[str], None],
+        *,
+        shares_metrics: bool,
+    ) -> None:
         self._server = server
+        self._shares_metrics = shares_metrics
         self._create_app = create_app
         self._announce = announce
         super().__init__()
@@ -87,6 +97,7 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn ships no types
             "accesslog": None,  # the API writes its own lines, without addresses as sent
             "logger_class": _JsonLogger,
             "post_worker_init": self._tell_ready,
+            "child_exit": self._forget_worker,
         }
         for name, value in settings.items():
             self.cfg.set(name, value)
@@ -95,13 +106,27 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn ships no types
         """Build the application (called by gunicorn in each worker, after the fork)."""
         return self._create_app()
 
+    def _forget_worker(self, _arbiter: Any, worker: Any) -> None:  # noqa: ANN401 (gunicorn ships no types)
+        if self._shares_metrics:
+            forget_process(worker.pid)
+
     def _tell_ready(self, worker: Any) -> None:  # noqa: ANN401 (gunicorn ships no types)
         if worker.age == 1:  # the first of the workers; a later one only adds to what already answers
             host, port = worker.sockets[0].getsockname()[:2]
             self._announce(f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}")
 
 
-def serve(server: ServerConfig, create_app: Callable[[], Flask], announce: Callable[[str], None]) -> None:
-    """Serve until a signal ends it. `announce` gets the address once the first worker can answer."""
+def serve(
+    server: ServerConfig,
+    create_app: Callable[[], Flask],
+    announce: Callable[[str], None],
+    *,
+    shares_metrics: bool = False,
+) -> None:
+    """Serve until a signal ends it. `announce` gets the address once the first worker can answer.
+
+    `shares_metrics`: the workers count together.
+    """
     configure_logs()
-    _Server(server, create_app, announce).run()
+    with share_metrics() if shares_metrics else nullcontext():
+        _Server(server, create_app, announce, shares_metrics=shares_metrics).run()

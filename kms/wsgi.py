@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 
 from flask import Flask
 
@@ -9,6 +10,9 @@ from kms.api import create_api
 from kms.api.services import PeerAccess
 from kms.bootstrap import open_platform
 from kms.config import Config, PeerRole, read_fingerprint
+from kms.metrics.exporter import build_exporter
+from kms.metrics.listener import MetricsListener
+from kms.service.metrics import FigureReader
 
 EXIT_HANG = 75  # EX_TEMPFAIL of sysexits.h; gunicorn starts another worker (it gives up on 3 and 4 only)
 
@@ -16,12 +20,19 @@ _LOG = logging.getLogger("kms.wsgi")
 
 
 def create_app(config: Config) -> Flask:
-    """Open the platform, have its token watched, and build the API over it. Raises `config.invalid`."""
+    """Open the platform, have its token and database watched, and build the API over it. Raises `config.invalid`."""
     platform = open_platform(config)
     platform.vault.watch(on_hang=end_worker)
+    platform.store.watch()
     providers = [peer for peer in config.peers if peer.role is PeerRole.PROVIDER]
     names = {read_fingerprint(peer): peer.name for peer in providers}
-    return create_api(platform, peer_access=PeerAccess(names, platform.transfers) if providers else None)
+    peer_access = PeerAccess(names, platform.transfers) if providers else None
+    if config.metrics.port is None:
+        return create_api(platform, peer_access=peer_access)
+    exporter = build_exporter(FigureReader(store=platform.store, monotonic=time.monotonic).find_figures)
+    platform.vault.observe(exporter.instruments.observe_hsm)
+    MetricsListener(config.metrics.host, config.metrics.port, exporter.registry).start()
+    return create_api(platform, peer_access=peer_access, observe_request=exporter.instruments.observe_request)
 
 
 def end_worker() -> None:

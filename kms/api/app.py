@@ -9,7 +9,7 @@ from flask import Flask, Response, request
 from kms.api.applications import build_applications
 from kms.api.certificates import CertificateSource, read_client_certificate
 from kms.api.health import build_health
-from kms.api.logs import log_requests
+from kms.api.logs import RequestObserver, log_requests
 from kms.api.openapi import describe_problems
 from kms.api.peer_callers import require_peer
 from kms.api.peers import build_peers
@@ -25,9 +25,11 @@ def create_api(
     platform: ApiPlatform,
     certificate_source: CertificateSource = read_client_certificate,
     peer_access: PeerAccess | None = None,
+    observe_request: RequestObserver | None = None,
 ) -> Flask:
     """Build the API over the platform's services. `certificate_source` is another only where no gunicorn is.
 
+    `observe_request`: told of each answer, for metrics.
     `peer_access`: None where no peer calls; its addresses are not there then.
     """
     app = APIFlask("kms.api", title="Key-management server", version="1", docs_path=None, spec_path="/openapi.json")
@@ -42,7 +44,7 @@ def create_api(
         AUTO_AUTH_ERROR_RESPONSE=False,
     )
     # Order matters: the log sees also what authentication refuses, and nobody unknown learns what we parse.
-    log_requests(app)
+    log_requests(app, observe_request)
     require_terminal(app, platform.terminals, certificate_source, peer_access)
     if peer_access:
         require_peer(app, peer_access, certificate_source)

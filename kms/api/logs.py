@@ -12,11 +12,15 @@ import sys
 import time
 import traceback
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from flask import Flask, Response, g, request
 
 from kms.errors import KmsError
+
+RequestObserver = Callable[[str, str, int, float], None]
+"""Method, route, status and seconds of an answer."""
 
 _LOG = logging.getLogger("kms.api")
 _FIELDS = "kms_fields"  # the attribute of a log record that holds its fields
@@ -47,8 +51,8 @@ def configure_logs(level: int = logging.INFO) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every address of the leased line as sent
 
 
-def log_requests(app: Flask) -> None:
-    """Give every request a reference and a log line."""
+def log_requests(app: Flask, observe: RequestObserver | None = None) -> None:
+    """Give every request a reference and a log line. `observe`: told of each answer."""
 
     @app.before_request
     def begin() -> None:
@@ -59,6 +63,9 @@ def log_requests(app: Flask) -> None:
     def end(response: Response) -> Response:
         level = logging.ERROR if response.status_code >= 500 else logging.INFO
         _LOG.log(level, "request", extra={_FIELDS: _describe_request(response)})
+        if observe is not None:
+            route = request.url_rule.rule if request.url_rule else ""
+            observe(request.method, route, response.status_code, time.monotonic() - g.started)
         return response
 
 

@@ -101,5 +101,10 @@ def _run(parts: "SchedulerParts", jobs: "Sequence[Job]") -> None:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     runner = parts.build_runner(jobs)
+    metrics = parts.open_metrics()
     click.echo(f"scheduling as {parts.keeper.holder}")
-    runner.run(stop, parts.beat)
+    try:
+        runner.run(stop, parts.beat)
+    finally:
+        if metrics is not None:
+            metrics.stop()

@@ -25,4 +25,9 @@ def serve_command(ctx: click.Context) -> None:
 
         return build(config)
 
-    serve(config.server, create_app, lambda address: click.echo(f"ready {address}"))
+    serve(
+        config.server,
+        create_app,
+        lambda address: click.echo(f"ready {address}"),
+        shares_metrics=config.metrics.port is not None,
+    )

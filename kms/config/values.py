@@ -171,6 +171,7 @@ class SchedulerConfig:
     overdue_every: Annotated[int, Field(ge=1, le=86_400)] = 300
     sweep_every: Annotated[int, Field(ge=1, le=86_400)] = 300
     campaigns_every: Annotated[int, Field(ge=1, le=86_400)] = 60
+    audit_every: Annotated[int, Field(ge=1, le=86_400)] = 30
     tokens_every: Annotated[int, Field(ge=60, le=604_800)] = 86_400
     retention_every: Annotated[int, Field(ge=60, le=604_800)] = 86_400
 

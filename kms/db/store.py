@@ -40,6 +40,7 @@ from kms.db.repositories.terminals import SqlTerminalRepository
 from kms.db.repositories.transfers import SqlTransferRepository
 from kms.db.repositories.visits import SqlVisitRepository
 from kms.db.sweeps import SqlSweeps
+from kms.db.watch import DatabaseWatch
 from kms.errors import Code, KmsError
 
 SCHEMA_REVISION = "0010"
@@ -177,6 +178,7 @@ class SqlStore:
 
     def __init__(self, engine: Engine, node: str = "local") -> None:
         self._engine = engine
+        self._watch: DatabaseWatch | None = None
         self._node = node
         self._thread = threading.local()
 
@@ -202,8 +204,22 @@ class SqlStore:
         with translate_faults("reading"), reading.begin() as connection:
             yield SqlTransaction(connection)
 
+    def watch(self) -> None:
+        """Have the database asked in the background from now on, so that `check` never waits. After the fork."""
+        self._watch = DatabaseWatch(self._ask)
+        self._watch.start()
+
     def check(self) -> None:
-        """Raise `database.unavailable` or `database.schema` unless the database has the schema of this code."""
+        """Raise `database.unavailable` or `database.schema` unless the database has the schema of this code.
+
+        Asks the database, unless it is watched: then it tells what was found lately.
+        """
+        if self._watch is not None:
+            self._watch.check()
+        else:
+            self._ask()
+
+    def _ask(self) -> None:
         revision = self.find_revision()
         if revision is None:
             raise KmsError(Code.DATABASE_SCHEMA, f"The database is empty. {UPGRADE_HINT}")
@@ -232,6 +248,9 @@ class SqlStore:
 
     def dispose(self) -> None:
         """Close all connections."""
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
         self._engine.dispose()
 
 

@@ -1,14 +1,17 @@
 """The jobs, a line each: a name, how often, and the one service function that it calls."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from kms.config import SchedulerConfig
+from kms.service.audit_log import AuditLogService
 from kms.service.campaigns import CampaignService
 from kms.service.housekeeping import HousekeepingService
 from kms.service.jobs import Job
+from kms.service.recovery import RecoveryService
 from kms.service.sweeps import SweepService
+from kms.service.token_check import TokenCheck
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,9 @@ class JobServices:
     housekeeping: HousekeepingService
     sweeps: SweepService
     campaigns: CampaignService
-    check_tokens: Callable[[], str]
+    tokens: TokenCheck
+    audit_log: AuditLogService
+    recovery: RecoveryService
 
 
 def build_jobs(services: JobServices, every: SchedulerConfig) -> Sequence[Job]:
@@ -34,9 +39,15 @@ def build_jobs(services: JobServices, every: SchedulerConfig) -> Sequence[Job]:
         Job("give-notices", seconds(every.sweep_every), lambda: _give_notices(services.sweeps)),
         Job("escalate-overdue", seconds(every.overdue_every), housekeeping.escalate_overdue),
         Job("tend-campaigns", seconds(every.campaigns_every), services.campaigns.tend),
-        Job("check-tokens", seconds(every.tokens_every), services.check_tokens),
+        Job("check-tokens", seconds(every.tokens_every), services.tokens.check),
+        Job("checkpoint-audit", seconds(every.audit_every), lambda: _checkpoint(services.audit_log)),
+        Job("keep-anchor", seconds(every.audit_every), services.recovery.keep_anchor),
         Job("retain-visits", seconds(every.retention_every), housekeeping.retain),
     )
+
+
+def _checkpoint(audit_log: AuditLogService) -> str:
+    return f"the audit log is anchored up to checkpoint {audit_log.checkpoint().anchor.number}"
 
 
 def _sweep(sweeps: SweepService) -> str:

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from kms import wsgi
-from kms.config import Config
+from kms.config import Config, MetricsConfig
 from tests.fakes.api_platform import FakePart, FakePlatform
 
 
@@ -14,13 +14,24 @@ class _Vault(FakePart):
         self.on_hang = on_hang
 
 
-def test_a_worker_has_its_token_watched_and_ends_when_a_call_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    vault = _Vault()
+class _Store(FakePart):
+    is_watched = False
+
+    def watch(self) -> None:
+        self.is_watched = True
+
+
+def test_a_worker_has_its_token_and_database_watched_and_ends_when_a_call_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vault, store = _Vault(), _Store()
     ended: list[int] = []
-    monkeypatch.setattr(wsgi, "open_platform", lambda _config: FakePlatform(vault=vault))
+    monkeypatch.setattr(wsgi, "open_platform", lambda _config: FakePlatform(vault=vault, store=store))
     monkeypatch.setattr("os._exit", ended.append)
     config: Config = Config.__new__(Config)
+    object.__setattr__(config, "metrics", MetricsConfig())
     assert wsgi.create_app(config).test_client().get("/readyz").status_code == 200
+    assert store.is_watched
     assert vault.on_hang is not None
     vault.on_hang()
     assert ended == [wsgi.EXIT_HANG]

@@ -56,14 +56,14 @@ def test_an_unknown_job_is_told_which_there_are(installation: Installation) -> N
 
 def test_a_job_that_fails_is_an_error(installation: Installation) -> None:
     """The installation's HSM is away."""
-    result = installation.run("scheduler", "run", "check-tokens", "--once", "--json")
+    result = installation.run("scheduler", "run", "checkpoint-audit", "--once", "--json")
     assert (result.exit_code, json.loads(result.stdout)["failed"]) == (1, True)
 
 
 def test_an_alarm_is_listed_shown_and_acknowledged(installation: Installation) -> None:
-    installation.run("scheduler", "run", "check-tokens", "--once")
+    installation.run("scheduler", "run", "checkpoint-audit", "--once")
     (alarm,) = json.loads(installation.run("alarms", "list", "--json").stdout)
-    assert (alarm["kind"], alarm["subject"]) == ("scheduler.job-failed", "check-tokens")
+    assert (alarm["kind"], alarm["subject"]) == ("scheduler.job-failed", "checkpoint-audit")
     assert "acknowledged by" in installation.run("alarms", "acknowledge", alarm["id"]).stdout
     shown = json.loads(installation.run("alarms", "show", alarm["id"], "--json").stdout)
     assert shown["acknowledged_by"].startswith("cli:")

@@ -1,0 +1,1 @@
+"""Metrics for Prometheus: what this process counts, what the database knows, and a listener for both."""

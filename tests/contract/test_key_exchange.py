@@ -22,6 +22,7 @@ from kms.card.keys import (
     MasterRef,
     WrappedKeys,
 )
+from kms.card.scp03_keys import Scp03Keys
 from kms.domain.keys import PlatformKeyPurpose
 from kms.domain.signatures import check_signature
 from kms.errors import Code, KmsError
@@ -87,6 +88,12 @@ def hand_over(pair: Exchanged, key_type: KeyType) -> tuple[KeySetRef, tuple[byte
     with pair.issuer.open_scope() as keys:
         wrapped, kcvs = wrap_initial_keys(keys, pair.issuer_kek, build_ref(pair, key_type))
     return KeySetRef(0x20, key_type, WrappedKeys(pair.provider_kek, wrapped)), kcvs
+
+
+def own_set(vault: Vault, key_type: KeyType) -> KeySetRef:
+    """A set that this vault derives from a master of its own."""
+    master = refer(vault.generate_master(new_id(), "ssd-1"))
+    return KeySetRef(0x30, key_type, DerivedKeys(master, "own", DerivationPurpose.SSD, b"card", b"\xa0" * 5, 1))
 
 
 def change_last(data: bytes) -> bytes:
@@ -164,6 +171,24 @@ class TestHandOver:
                 enc = derive_static_key(keys, own, KeyRole.ENC, KeyUse.DERIVE)
                 s_enc = keys.derive_des(enc, CipherMode.CBC, data, KeyType.DES2, KeyUse.ENCRYPT)
                 answers.append(keys.encrypt(s_enc, CipherMode.ECB, bytes(8)))
+        assert answers[0] == answers[1]
+
+    @pytest.mark.parametrize("key_type", [KeyType.AES128, KeyType.AES192, KeyType.AES256])
+    def test_an_unwrapped_aes_set_does_all_that_scp03_asks_of_it(self, pair: Exchanged, key_type: KeyType) -> None:
+        ref, _ = hand_over(pair, key_type)
+        answers = []
+        for vault, own in ((pair.issuer, build_ref(pair, key_type)), (pair.provider, ref)):
+            with vault.open_scope() as keys:
+                session = Scp03Keys(keys, own, bytes(range(16)), 8)
+                made = (
+                    session.make_card_cryptogram(),
+                    session.make_card_challenge(1, b"\xa0" * 5),
+                    session.encrypt_command(1, bytes(16)),
+                    session.mac_response(bytes(18)),
+                )
+                answers.append(made)
+                payload = derive_static_key(keys, own_set(vault, key_type), KeyRole.ENC, KeyUse.PAYLOAD)
+                assert len(session.wrap(payload)) == -(-key_type.length // 16) * 16
         assert answers[0] == answers[1]
 
     @pytest.mark.parametrize("key_type", [KeyType.DES2, KeyType.AES128])

@@ -66,8 +66,6 @@ def test_a_replacement_is_two_batches_five_commands_and_a_proof_on_every_option_
 def test_keys_of_every_length_go_in_by_both_block_forms(
     length: int, scp_i: int, form: str, accepted: AesKeyForm
 ) -> None:
-    # 24 bytes under AES are padded, so their length is written in either form.
-    accepted = AesKeyForm.EITHER if length == 24 else accepted
     card = build_aes_card(length, scp_i, personality=Personality(aes_key_form=accepted))
     done = run(
         ReplaceKeys(

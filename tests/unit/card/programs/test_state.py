@@ -21,6 +21,8 @@ from kms.card.keys import (
 from kms.card.programs.base import Candidate, Installs
 from kms.card.programs.create_ssd import CreateSsd, SsdRecipe
 from kms.card.programs.delete_keys import DeleteKeys
+from kms.card.programs.probe import Probe
+from kms.card.programs.recognize import Recognize
 from kms.card.programs.reconcile import Reconcile
 from kms.card.programs.replace_keys import ReplaceKeys
 from kms.card.programs.state import ProgramState, dump_state, load_state
@@ -39,6 +41,7 @@ from tests.unit.card.programs.runner import (
 
 aids = st.binary(min_size=5, max_size=16)
 bytes8 = st.binary(min_size=8, max_size=8)
+bytes16 = st.binary(min_size=16, max_size=16)
 refs = st.builds(
     KeySetRef,
     kvn=st.integers(1, 255),
@@ -59,18 +62,22 @@ refs = st.builds(
 )
 candidates = st.builds(Candidate, label=st.text(max_size=36), ref=refs)
 channel_parameters = st.builds(
-    ChannelParameters, scp=st.just(2), i=st.integers(0, 255), level=st.sampled_from(SecurityLevel), aid=aids
+    ChannelParameters,
+    scp=st.sampled_from([2, 3]),
+    i=st.integers(0, 255),
+    level=st.sampled_from(SecurityLevel),
+    aid=aids,
 )
 handshakes = st.builds(
     Handshake,
-    host_challenge=bytes8,
+    host_challenge=bytes8 | bytes16,
     kdd=st.binary(min_size=10, max_size=10),
     kvn=st.integers(0, 255),
-    scp=st.just(2),
+    scp=st.sampled_from([2, 3]),
     i=st.none() | st.integers(0, 255),
-    sequence_counter=st.integers(0, 0xFFFF),
-    card_challenge=st.binary(min_size=6, max_size=8),
-    card_cryptogram=bytes8,
+    sequence_counter=st.integers(0, 0xFFFFFF),
+    card_challenge=st.binary(min_size=6, max_size=16),
+    card_cryptogram=bytes8 | bytes16,
 )
 channels = st.none() | st.builds(
     ChannelState,
@@ -99,7 +106,15 @@ recipes = st.builds(
     max_command_data=st.integers(32, 247),
     set_personalized=st.booleans(),
 )
-challenges = st.just(b"") | bytes8
+challenges = st.just(b"") | bytes16
+reconciles = st.builds(
+    Reconcile,
+    parameters=channel_parameters,
+    candidates=st.lists(candidates, max_size=4).map(tuple),
+    others=st.lists(channel_parameters, max_size=1).map(tuple),
+    host_challenge=challenges,
+    kind=st.just("reconcile"),
+)
 states = st.one_of(
     st.builds(
         CreateSsd,
@@ -113,6 +128,7 @@ states = st.one_of(
         host_challenge=challenges,
         channel=channels,
         sent=st.lists(st.text(max_size=30), max_size=6).map(tuple),
+        initial_parameters=st.none() | channel_parameters,
         kind=st.just("create-ssd"),
     ),
     st.builds(
@@ -125,6 +141,7 @@ states = st.one_of(
         host_challenge=challenges,
         channel=channels,
         installs=installs,
+        new_parameters=st.none() | channel_parameters,
         kind=st.just("replace-keys"),
     ),
     st.builds(
@@ -137,13 +154,9 @@ states = st.one_of(
         channel=channels,
         kind=st.just("delete-keys"),
     ),
-    st.builds(
-        Reconcile,
-        parameters=channel_parameters,
-        candidates=st.lists(candidates, max_size=4).map(tuple),
-        host_challenge=challenges,
-        kind=st.just("reconcile"),
-    ),
+    reconciles,
+    st.builds(Probe, question=reconciles, kind=st.just("probe")),
+    st.builds(Recognize, aid=aids, kind=st.just("recognize")),
 )
 
 

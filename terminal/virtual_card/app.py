@@ -210,6 +210,9 @@ def _choose_i(given: str | None, default: int | None) -> int | None:
     show_default=True,
     help="Coding of AES keys that PUT KEY takes: behind their length (long), bare (short).",
 )
+@click.option(
+    "--replaces-other-lengths", is_flag=True, help="PUT KEY replaces AES keys by AES keys of another length, too."
+)
 @click.option("--once", is_flag=True, help="End when the card leaves the reader; without, it is put in again.")
 def virtual_card(
     *,
@@ -236,6 +239,7 @@ def virtual_card(
     max_key_sets: int,
     max_failed_authentications: int,
     aes_key_form: str,
+    replaces_other_lengths: bool,
     once: bool,
 ) -> None:
     """Put a GlobalPlatform card made of software into a virtual PC/SC reader, until Ctrl-C.
@@ -273,6 +277,7 @@ def virtual_card(
             max_key_sets=max_key_sets,
             max_failed_authentications=max_failed_authentications,
             aes_key_form=AesKeyForm(aes_key_form),
+            replaces_other_lengths=replaces_other_lengths,
         ),
         protocol=TransmissionProtocol(protocol),
         on_commit=(lambda changed: save_state(state_path, changed)) if state_path else None,

@@ -180,12 +180,19 @@ class Installation:
 
     def _ensure_token(self) -> None:
         if self.nss is not None:
-            nss = ["--dir", self.nss.folder, "--label", self.nss.label, "--pin-file", self.nss.pin_file]
+            nss: list[str | Path] = [
+                "--dir",
+                self.nss.folder,
+                "--label",
+                self.nss.label,
+                "--pin-file",
+                self.nss.pin_file,
+            ]
             _run([sys.executable, NSS_SETUP, *nss])
             return
         own = self.folder / self.name
-        pins = ["--pin-file", own / "hsm.pin", "--so-pin-file", own / "hsm.so-pin"]
-        where = ["--dir", self.folder / "softhsm", "--label", self.name]
+        pins: list[str | Path] = ["--pin-file", own / "hsm.pin", "--so-pin-file", own / "hsm.so-pin"]
+        where: list[str | Path] = ["--dir", self.folder / "softhsm", "--label", self.name]
         _run([sys.executable, PROJECT / "softhsm" / "setup_token.py", *where, *pins])
 
     def _ensure_terminal(self, name: str) -> None:

@@ -6,6 +6,7 @@ import click
 
 from kms.cli.alarms import alarms_group
 from kms.cli.audit import audit_group
+from kms.cli.campaigns import campaigns_group
 from kms.cli.card_repair import quarantine_card, repair_card
 from kms.cli.cards import cards_group
 from kms.cli.context import DEFAULT_CONFIG, get_invocation
@@ -47,6 +48,7 @@ def cli(ctx: click.Context, config_file: Path, debug: bool) -> None:
 for command in (
     alarms_group,
     audit_group,
+    campaigns_group,
     cards_group,
     db_group,
     hsm_group,

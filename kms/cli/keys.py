@@ -6,6 +6,7 @@ overwrite: components typed here belong to a machine that is trusted for it.
 """
 
 import stat
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -13,18 +14,25 @@ import click
 from kms.card.keys import KcvMethod, KeyType
 from kms.cli.context import get_actor, get_platform, json_option, page_options
 from kms.cli.exchange import exchange_group
-from kms.cli.output import build_record, print_record, print_rows
-from kms.cli.params import HexType
+from kms.cli.output import build_record, print_record, print_rows, show_progress
+from kms.cli.params import FILLED, HexType
+from kms.domain.compromises import FOR_OFFICERS, Remedy
 from kms.domain.keys import MasterKind
 from kms.errors import Code, KmsError
 
-COLUMNS = ("name", "kind", "generation", "key_type", "kcv", "kcv_method", "state", "created_at")
+COLUMNS = ("name", "kind", "generation", "key_type", "kcv", "kcv_method", "state", "created_at", "expires_at")
+AFFECTED = ("card", "aid", "kind", "remedy")
 GENERATED_KINDS = [kind.value for kind in MasterKind if kind not in {MasterKind.VENDOR, MasterKind.PEER_KEK}]
 KCV = HexType(3, 5)
 MAX_COMPONENT_FILE = 1024  # characters: 32 bytes of hex with separators and a line end
 
 new_generation_option = click.option(
     "--new-generation", is_flag=True, help="Make the next generation of a name that exists; the old ones stay usable."
+)
+valid_days_option = click.option(
+    "--valid-days",
+    type=click.IntRange(1, 3660),
+    help="How long it issues new key sets; default: keys.master_valid_days, a vendor's key without end.",
 )
 
 
@@ -40,12 +48,19 @@ keys_group.add_command(exchange_group)
 @click.option("--kind", type=click.Choice(GENERATED_KINDS), required=True, help="What the master derives.")
 @click.option("--name", required=True, help="Its name: lower-case letters, digits, hyphens.")
 @new_generation_option
+@valid_days_option
 @json_option
 @click.pass_context
-def generate_key(ctx: click.Context, kind: str, name: str, new_generation: bool, as_json: bool) -> None:
+def generate_key(
+    ctx: click.Context, *, kind: str, name: str, new_generation: bool, valid_days: int | None, as_json: bool
+) -> None:
     """Generate an AES-256 master key inside the HSM. A run that was cut off is finished by running it again."""
     key = get_platform(ctx).keys.generate_master(
-        MasterKind(kind), name, actor=get_actor(), new_generation=new_generation
+        MasterKind(kind),
+        name,
+        actor=get_actor(),
+        new_generation=new_generation,
+        valid_for=_to_period(valid_days),
     )
     print_record(build_record(key), as_json=as_json, title="Master key")
 
@@ -68,6 +83,7 @@ def generate_key(ctx: click.Context, kind: str, name: str, new_generation: bool,
 )
 @click.option("--components", type=click.IntRange(1, 5), default=2, show_default=True, help="How many to ask for.")
 @new_generation_option
+@valid_days_option
 @json_option
 @click.pass_context
 def import_key(
@@ -80,6 +96,7 @@ def import_key(
     component_files: tuple[Path, ...],
     components: int,
     new_generation: bool,
+    valid_days: int | None,
     as_json: bool,
 ) -> None:
     """Import a vendor's master key from its components, which are combined by XOR."""
@@ -95,6 +112,7 @@ def import_key(
         kcv_method=KcvMethod(kcv_method) if kcv_method else None,
         actor=get_actor(),
         new_generation=new_generation,
+        valid_for=_to_period(valid_days),
     )
     print_record(build_record(key), as_json=as_json, title="Master key")
 
@@ -111,11 +129,100 @@ def list_keys(ctx: click.Context, limit: int, offset: int, as_json: bool) -> Non
 
 @keys_group.command("show")
 @click.argument("name")
+@click.option("--generation", type=click.IntRange(1), help="Which generation; default: the newest.")
 @json_option
 @click.pass_context
-def show_key(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Show the newest generation of the master key NAME."""
-    print_record(build_record(get_platform(ctx).keys.get(name)), as_json=as_json, title="Master key")
+def show_key(ctx: click.Context, name: str, generation: int | None, as_json: bool) -> None:
+    """Show the master key NAME, and what hangs on it: key sets on cards, planned and past, open updates."""
+    service = get_platform(ctx).keys
+    key = service.get(name, generation)
+    use = service.find_use(key)
+    record = build_record(
+        key,
+        key_sets_on_cards=use.live,
+        key_sets_planned=use.planned,
+        key_sets_past=use.past,
+        open_updates=use.open_updates,
+        last_key_set_ends=use.last_end,
+    )
+    print_record(record, as_json=as_json, title="Master key")
+
+
+@keys_group.command("deactivate")
+@click.argument("name")
+@click.option("--generation", type=click.IntRange(1), required=True, help="Which generation.")
+@click.option("--because", type=FILLED, required=True, help="Why, for the audit log.")
+@json_option
+@click.pass_context
+def deactivate_key(ctx: click.Context, name: str, generation: int, because: str, as_json: bool) -> None:
+    """End the use of a generation of the master key NAME that no key set hangs on any more; it stays in the HSM."""
+    key = get_platform(ctx).keys.deactivate(name, generation, actor=get_actor(), why=because)
+    print_record(build_record(key), as_json=as_json, title="Master key")
+
+
+@keys_group.command("compromise")
+@click.argument("name")
+@click.option("--generation", type=click.IntRange(1), required=True, help="Which generation.")
+@click.option("--because", type=FILLED, required=True, help="Why, for the audit log.")
+@json_option
+@click.pass_context
+def compromise_key(ctx: click.Context, name: str, generation: int, because: str, as_json: bool) -> None:
+    """Mark a generation of the master key NAME and every key set derived from it as COMPROMISED, and replace them.
+
+    Nothing is derived from it any more, visits under way end, and a campaign brings new keys where nobody is needed for
+    it: into SSDs through their card's ISD, at a card that another platform issued by its issuer's help. The rest is
+    counted, and listed by `kms keys affected`. A run that was cut off is finished by running it again.
+    """
+    service = get_platform(ctx).compromise
+    with show_progress("Marking key sets", as_json=as_json) as progress:
+        report = service.compromise(name, generation, actor=get_actor(), why=because, progress=progress)
+    record = build_record(
+        report.master,
+        security_domains_marked=report.marked.domains,
+        key_sets_marked=report.marked.key_sets,
+        visits_fenced=report.marked.visits,
+        updates_cancelled=report.marked.updates,
+        issuers_to_be_asked=report.marked.transfers,
+        campaign=report.campaign.name if report.campaign is not None else None,
+        security_domains={remedy.value: count for remedy, count in report.affected.by_remedy.items()},
+        for_officers=report.affected.for_officers,
+    )
+    print_record(record, as_json=as_json, title="Compromised")
+
+
+@keys_group.command("affected")
+@click.argument("name")
+@click.option("--generation", type=click.IntRange(1), required=True, help="Which generation.")
+@click.option(
+    "--remedy",
+    "remedies",
+    type=click.Choice([item.value for item in Remedy]),
+    multiple=True,
+    help="Only these; once for each.",
+)
+@click.option("--for-officers", is_flag=True, help="Only those that get no new keys without people.")
+@page_options
+@json_option
+@click.pass_context
+def list_affected(
+    ctx: click.Context,
+    *,
+    name: str,
+    generation: int,
+    remedies: tuple[str, ...],
+    for_officers: bool,
+    limit: int,
+    offset: int,
+    as_json: bool,
+) -> None:
+    """List the security domains below a compromised generation of NAME, with what becomes of each."""
+    wanted = {Remedy(item) for item in remedies} | (set(FOR_OFFICERS) if for_officers else set())
+    found = get_platform(ctx).compromise.list(name, generation, remedies=sorted(wanted), limit=limit, offset=offset)
+    print_rows([build_record(item) for item in found], AFFECTED, as_json=as_json, title="Affected")
+
+
+def _to_period(days: int | None) -> timedelta | None:
+    return timedelta(days=days) if days is not None else None
 
 
 def _read_component(path: Path) -> bytearray:

@@ -45,6 +45,7 @@ FILLED = FilledType()
 IDENTITY = HexType(1, 32)
 AID = HexType(5, 16)
 FINGERPRINT = HexType(32, 32)
+MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])  # UTC
 
 
 def build_unknown_card() -> KmsError:

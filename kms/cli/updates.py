@@ -1,32 +1,69 @@
-"""`kms updates`: show key updates and ask for one."""
+"""`kms updates`: show key updates, ask for one, cancel one, allow one past the end of its keys."""
+
+from datetime import UTC, datetime
 
 import click
 
+from kms.card.keys import KeyType
 from kms.cli.context import get_actor, get_platform, get_store, json_option, page_options
 from kms.cli.output import build_record, print_json, print_record, print_rows
-from kms.cli.params import AID, IDENTITY
-from kms.domain.updates import UpdateReason
+from kms.cli.params import AID, FILLED, IDENTITY, MOMENT
+from kms.db.queries import UpdateSelection
+from kms.domain.updates import OPEN_STATES, UpdateReason, UpdateState
 from kms.service.updates import FORCEABLE
 
 
 @click.group("updates")
 def updates_group() -> None:
-    """Show key updates and ask for one."""
+    """Show key updates, ask for one, cancel one, allow an exception."""
 
 
 @updates_group.command("list")
 @click.option("--card", type=IDENTITY, help="Only those of the card with this identity.")
 @click.option("--open", "only_open", is_flag=True, help="Only those that are not finished.")
+@click.option("--overdue", is_flag=True, help="Only those that are not finished and past their deadline.")
+@click.option("--campaign", help="Only those of the campaign of this name.")
+@click.option(
+    "--state",
+    "states",
+    type=click.Choice([item.value for item in UpdateState]),
+    multiple=True,
+    help="Only these; once for each.",
+)
+@click.option(
+    "--reason",
+    "reasons",
+    type=click.Choice([item.value for item in UpdateReason]),
+    multiple=True,
+    help="Only these; once for each.",
+)
 @page_options
 @json_option
 @click.pass_context
 def list_updates(
-    ctx: click.Context, *, card: bytes | None, only_open: bool, limit: int, offset: int, as_json: bool
+    ctx: click.Context,
+    *,
+    card: bytes | None,
+    only_open: bool,
+    overdue: bool,
+    campaign: str | None,
+    states: tuple[str, ...],
+    reasons: tuple[str, ...],
+    limit: int,
+    offset: int,
+    as_json: bool,
 ) -> None:
     """List key updates, the newest first."""
+    wanted = {UpdateState(item) for item in states} | (set(OPEN_STATES) if only_open else set())
+    only = UpdateSelection(
+        states=wanted,
+        reasons={UpdateReason(item) for item in reasons},
+        campaign=campaign,
+        overdue_at=datetime.now(UTC) if overdue else None,
+    )
     with get_store(ctx).reading() as reading:
-        rows = reading.queries.list_key_updates(limit=limit, offset=offset, card=card, only_open=only_open)
-    columns = ("id", "card", "kind", "aid", "reason", "state", "attempts", "requested_at", "finished_at")
+        rows = reading.queries.list_key_updates(limit=limit, offset=offset, card=card, only=only)
+    columns = ("id", "card", "kind", "aid", "reason", "state", "attempts", "requested_at", "deadline", "campaign")
     print_rows(rows, columns, as_json=as_json, title="Key updates")
 
 
@@ -54,10 +91,22 @@ def show_update(ctx: click.Context, update_id: str, as_json: bool) -> None:
     show_default=True,
     help="Why the keys are replaced.",
 )
+@click.option("--deadline", type=MOMENT, help="From when on the update is overdue (UTC).")
+@click.option(
+    "--key-type", type=click.Choice([item.value for item in KeyType]), help="Type of the new keys (key-type)."
+)
 @json_option
 @click.pass_context
 def force_update(
-    ctx: click.Context, *, identity: bytes, aid: bytes | None, all_ssds: bool, reason: str, as_json: bool
+    ctx: click.Context,
+    *,
+    identity: bytes,
+    aid: bytes | None,
+    all_ssds: bool,
+    reason: str,
+    deadline: datetime | None,
+    key_type: str | None,
+    as_json: bool,
 ) -> None:
     """Ask for new keys; they go in when the card is next presented at a terminal.
 
@@ -67,13 +116,38 @@ def force_update(
     if (aid is None) != all_ssds:
         raise click.UsageError("Give either --aid or --all-ssds.", ctx)
     service = get_platform(ctx).updates
+    until = deadline.replace(tzinfo=UTC) if deadline is not None else None
+    new_type = KeyType(key_type) if key_type else None
+    why = UpdateReason(reason)
     if aid is not None:
-        forced = [service.force(identity, aid, actor=get_actor(), reason=UpdateReason(reason))]
+        forced = [service.force(identity, aid, actor=get_actor(), reason=why, deadline=until, key_type=new_type)]
     else:
-        forced = list(service.force_ssds(identity, actor=get_actor(), reason=UpdateReason(reason)))
+        forced = list(service.force_ssds(identity, actor=get_actor(), reason=why, deadline=until, key_type=new_type))
     if as_json:
         print_json([build_record(item.update, aid=item.domain.aid, created=item.created) for item in forced])
         return
     for item in forced:
         said = "asked for" if item.created else "was open already, nothing changed"
         click.echo(f"{item.domain.kind} {item.domain.aid.hex().upper()}: update {item.update.id} {said}.")
+
+
+@updates_group.command("cancel")
+@click.argument("update_id", metavar="ID")
+@click.option("--because", type=FILLED, required=True, help="Why, for the audit log.")
+@json_option
+@click.pass_context
+def cancel_update(ctx: click.Context, update_id: str, because: str, as_json: bool) -> None:
+    """Cancel the open key update with this ID; what a visit sent of it already is reconciled all the same."""
+    update = get_platform(ctx).updates.cancel(update_id, actor=get_actor(), why=because)
+    print_record(build_record(update), as_json=as_json, title="Key update")
+
+
+@updates_group.command("allow")
+@click.argument("update_id", metavar="ID")
+@click.option("--because", type=FILLED, required=True, help="Why, for the audit log.")
+@json_option
+@click.pass_context
+def allow_update(ctx: click.Context, update_id: str, because: str, as_json: bool) -> None:
+    """Let the open key update with this ID run under a key set past its end and grace: a recorded exception."""
+    update = get_platform(ctx).updates.allow_past_end(update_id, actor=get_actor(), why=because)
+    print_record(build_record(update), as_json=as_json, title="Key update")

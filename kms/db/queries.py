@@ -3,13 +3,16 @@
 Rules: reading only; rows are mappings by column name with the domain's value types. Use cases go through repositories.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
 from kms.db.faults import translate_faults
 from kms.db.models import (
+    CampaignRow,
     CardRow,
     KeySetRow,
     KeyUpdateRow,
@@ -20,9 +23,22 @@ from kms.db.models import (
     VisitRow,
 )
 from kms.domain.transfers import OPEN_TRANSFERS
-from kms.domain.updates import OPEN_STATES
+from kms.domain.updates import OPEN_STATES, UpdateReason, UpdateState
 
 Row = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class UpdateSelection:
+    """Which key updates a list shows: all that is given must hold. `overdue_at`: open and past their deadline then."""
+
+    states: Collection[UpdateState] = ()
+    reasons: Collection[UpdateReason] = ()
+    campaign: str | None = None
+    overdue_at: datetime | None = None
+
+
+ALL_UPDATES = UpdateSelection()
 
 
 class SqlQueries:
@@ -66,21 +82,31 @@ class SqlQueries:
         return self._read(statement, 1000, 0)
 
     def list_key_updates(
-        self, *, limit: int, offset: int, card: bytes | None = None, only_open: bool = False
+        self, *, limit: int, offset: int, card: bytes | None = None, only: UpdateSelection = ALL_UPDATES
     ) -> Sequence[Row]:
-        """Key updates with their card's identity and their security domain's AID."""
+        """Key updates with their card's identity, their security domain's AID and their campaign's name."""
         statement = (
             select(
                 CardRow.identity.label("card"),
                 SecurityDomainRow.aid,
                 SecurityDomainRow.kind,
                 *KeyUpdateRow.__table__.columns,
+                CampaignRow.name.label("campaign"),
             )
             .join(SecurityDomainRow, SecurityDomainRow.id == KeyUpdateRow.security_domain_id)
             .join(CardRow, CardRow.id == SecurityDomainRow.card_id)
+            .outerjoin(CampaignRow, CampaignRow.id == KeyUpdateRow.campaign_id)
         )
-        if only_open:
-            statement = statement.where(KeyUpdateRow.state.in_(sorted(OPEN_STATES)))
+        if only.states:
+            statement = statement.where(KeyUpdateRow.state.in_(sorted(only.states)))
+        if only.reasons:
+            statement = statement.where(KeyUpdateRow.reason.in_(sorted(only.reasons)))
+        if only.overdue_at is not None:
+            statement = statement.where(
+                KeyUpdateRow.state.in_(sorted(OPEN_STATES)), KeyUpdateRow.deadline <= only.overdue_at
+            )
+        if only.campaign is not None:
+            statement = statement.where(CampaignRow.name == only.campaign)
         return self._read(_narrow(statement, card).order_by(KeyUpdateRow.id.desc()), limit, offset)
 
     def list_visits(self, *, limit: int, offset: int, card: bytes | None = None) -> Sequence[Row]:

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from kms.domain.alarms import Alarm
 from kms.domain.audit import AuditEvent
 from kms.domain.audit_chain import AuditRecord, ChainHead, Checkpoint, begin_chain, build_record
+from kms.domain.campaigns import Campaign, CampaignState
 from kms.domain.cards import Application, Card, CardState, DomainKind, SecurityDomain
 from kms.domain.housekeeping import DoubtedSet, ExpiredVisits, FleetFigures, Overdue
 from kms.domain.keys import Delivery, KeySet, KeyState, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
@@ -26,6 +27,7 @@ from kms.domain.transfers import OPEN_TRANSFERS, Transfer
 from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateState
 from kms.domain.visits import Terminal, TerminalState, Visit, VisitEvent, VisitState
 from kms.errors import Code, KmsError
+from tests.fakes.memory_campaigns import MemoryCampaigns, MemoryCompromises
 from tests.fakes.policies import MemoryPolicies, MemorySweeps
 
 T = TypeVar("T", bound=Any)
@@ -82,15 +84,28 @@ class MemoryRepository(Generic[T]):
                 raise KmsError(Code.CONFLICT, f"A {self.noun} with the same unique value exists.")
 
 
+def is_served(update: KeyUpdate, campaigns: dict[str, Campaign]) -> bool:
+    """Whether an update is open and may be done now."""
+    if update.state is not UpdateState.PENDING or update.campaign_id is None:
+        return update.state in OPEN_STATES
+    campaign = campaigns[update.campaign_id]
+    return campaign.state is CampaignState.RUNNING and update.due_at <= campaign.released_until
+
+
 class MemoryCards(MemoryRepository[Card]):
     noun = "card"
 
     def __init__(
-        self, rows: dict[str, Card], domains: dict[str, SecurityDomain], updates: dict[str, KeyUpdate]
+        self,
+        rows: dict[str, Card],
+        domains: dict[str, SecurityDomain],
+        updates: dict[str, KeyUpdate],
+        campaigns: dict[str, Campaign],
     ) -> None:
         super().__init__(rows)
         self._domains = domains
         self._updates = updates
+        self._campaigns = campaigns
 
     def unique_values(self, item: Card) -> tuple[object, ...]:
         return (item.identity,)
@@ -106,7 +121,7 @@ class MemoryCards(MemoryRepository[Card]):
         owed = {
             self._domains[item.security_domain_id].card_id
             for item in self._updates.values()
-            if item.state in OPEN_STATES
+            if is_served(item, self._campaigns)
         }
         found = self._where(lambda card: card.id in owed and card.state is CardState.ENROLLED, key=lambda card: card.id)
         return found[offset : offset + limit]
@@ -165,14 +180,30 @@ class MemoryKeySets(MemoryRepository[KeySet]):
 class MemoryKeyUpdates(MemoryRepository[KeyUpdate]):
     noun = "key update"
 
-    def __init__(self, rows: dict[str, KeyUpdate], domains: dict[str, SecurityDomain]) -> None:
+    def __init__(
+        self, rows: dict[str, KeyUpdate], domains: dict[str, SecurityDomain], campaigns: dict[str, Campaign]
+    ) -> None:
         super().__init__(rows)
         self._domains = domains
+        self._campaigns = campaigns
+
+    def add(self, item: KeyUpdate) -> None:
+        self._check_alone(item)
+        super().add(item)
+
+    def save(self, item: KeyUpdate) -> None:
+        self._check_alone(item)
+        super().save(item)
+
+    def _check_alone(self, item: KeyUpdate) -> None:
+        others = (x for x in self._rows.values() if x.security_domain_id == item.security_domain_id and x.id != item.id)
+        if item.state in OPEN_STATES and any(other.state in OPEN_STATES for other in others):
+            raise KmsError(Code.VISIT_CONFLICT, "Another request has asked for an update meanwhile; try again.")
 
     def list_open_for_card(self, card_id: str) -> Sequence[KeyUpdate]:
         mine = {domain.id: domain for domain in self._domains.values() if domain.card_id == card_id}
         return self._where(
-            lambda update: update.security_domain_id in mine and update.state in OPEN_STATES,
+            lambda update: update.security_domain_id in mine and is_served(update, self._campaigns),
             key=lambda update: (
                 mine[update.security_domain_id].kind is not DomainKind.ISD,
                 update.due_at,
@@ -192,6 +223,17 @@ class MemoryPolicyVersions(MemoryRepository[PolicyVersion]):
 
     def unique_values(self, item: PolicyVersion) -> tuple[object, ...]:
         return ((item.name, item.version), item.name if item.state is PolicyState.IN_FORCE else None)
+
+
+class MemoryCampaignRows(MemoryCampaigns, MemoryRepository[Campaign]):
+    noun = "campaign"
+
+    def __init__(self, tables: "Tables") -> None:
+        MemoryCampaigns.__init__(self, tables)
+        MemoryRepository.__init__(self, tables.campaigns)
+
+    def unique_values(self, item: Campaign) -> tuple[object, ...]:
+        return (item.name,)
 
 
 class MemoryApplications(MemoryRepository[Application]):
@@ -573,6 +615,7 @@ class Tables:
     security_domains: dict[str, SecurityDomain] = field(default_factory=dict)
     key_sets: dict[str, KeySet] = field(default_factory=dict)
     key_updates: dict[str, KeyUpdate] = field(default_factory=dict)
+    campaigns: dict[str, Campaign] = field(default_factory=dict)
     applications: dict[str, Application] = field(default_factory=dict)
     visits: dict[str, Visit] = field(default_factory=dict)
     visit_events: list[VisitEvent] = field(default_factory=list)
@@ -603,10 +646,12 @@ class MemoryTransaction:
         self.alarms = MemoryAlarms(tables.alarms)
         self.housekeeping = MemoryHousekeeping(tables)
         self.leases = MemoryLeases(tables.leases, tables.job_runs, clock)
-        self.cards = MemoryCards(tables.cards, tables.security_domains, tables.key_updates)
+        self.cards = MemoryCards(tables.cards, tables.security_domains, tables.key_updates, tables.campaigns)
         self.security_domains = MemorySecurityDomains(tables.security_domains)
         self.key_sets = MemoryKeySets(tables.key_sets, tables.security_domains)
-        self.key_updates = MemoryKeyUpdates(tables.key_updates, tables.security_domains)
+        self.key_updates = MemoryKeyUpdates(tables.key_updates, tables.security_domains, tables.campaigns)
+        self.campaigns = MemoryCampaignRows(tables)
+        self.compromises = MemoryCompromises(tables)
         self.applications = MemoryApplications(tables.applications)
         self.visits = MemoryVisits(tables.visits, tables.visit_events)
         self.terminals = MemoryTerminals(tables.terminals)

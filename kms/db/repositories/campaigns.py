@@ -52,7 +52,9 @@ class SqlCampaignRepository(SqlRepository[Campaign]):
             ).one()
             if last is None:
                 return Filled("", 0, 0)
-            added = self._connection.execute(self._build_insert(campaign, last, due_at, at)).rowcount
+            # Without the option SQLAlchemy forgets how many rows an INSERT ... SELECT wrote.
+            statement = self._build_insert(campaign, last, due_at, at).execution_options(preserve_rowcount=True)
+            added = self._connection.execute(statement).rowcount
         return Filled(last, matched, added)
 
     def _build_insert(self, campaign: Campaign, last: str, due_at: datetime, at: datetime) -> Insert:
@@ -65,6 +67,9 @@ class SqlCampaignRepository(SqlRepository[Campaign]):
             "due_at": due_at,
             "attempts": 0,
             "failure": "",
+            "failure_code": "",
+            "past_end": False,
+            "past_end_reason": "",
             "deadline": campaign.deadline,
             "campaign_id": campaign.id,
             "key_type": campaign.key_type,

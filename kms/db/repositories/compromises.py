@@ -259,4 +259,5 @@ class SqlCompromises:
         )
 
     def _run(self, statement: Executable) -> int:
-        return self._connection.execute(statement).rowcount
+        # Without the option SQLAlchemy forgets how many rows an INSERT ... SELECT wrote.
+        return self._connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount

@@ -1,11 +1,15 @@
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kms.db.queries import UpdateSelection
 from kms.db.store import SqlStore
-from kms.domain.updates import UpdateState
+from kms.domain.updates import OPEN_STATES, UpdateReason, UpdateState
 from tests.fakes.records import (
+    NOW,
     build_card,
     build_domain,
     build_isd,
@@ -36,7 +40,7 @@ def fill(store: SqlStore) -> None:
         transaction.key_sets.add_all([build_key_set(1), build_key_set(2)])
         transaction.key_updates.add_all(
             [
-                build_update(1),
+                build_update(1, deadline=NOW),
                 build_update(2, state=UpdateState.DONE),
                 build_update(3, security_domain_id=build_isd(3).id),
             ]
@@ -75,8 +79,21 @@ def test_key_sets_name_their_master_newest_first(store: SqlStore) -> None:
 def test_updates_can_be_narrowed_to_a_card_and_to_open_ones(store: SqlStore) -> None:
     with store.reading() as reading:
         assert len(reading.queries.list_key_updates(limit=10, offset=0)) == 3
-        rows = reading.queries.list_key_updates(limit=10, offset=0, card=ONE, only_open=True)
+        rows = reading.queries.list_key_updates(limit=10, offset=0, card=ONE, only=UpdateSelection(states=OPEN_STATES))
     assert [(row["id"], row["card"], row["aid"]) for row in rows] == [(build_update(1).id, ONE, build_domain(1).aid)]
+
+
+def test_updates_can_be_narrowed_by_state_reason_deadline_and_campaign(store: SqlStore) -> None:
+    def count(**only: Any) -> int:  # noqa: ANN401 - those of UpdateSelection
+        with store.reading() as reading:
+            return len(reading.queries.list_key_updates(limit=10, offset=0, only=UpdateSelection(**only)))
+
+    assert count(states={UpdateState.DONE}) == 1
+    assert count(reasons={UpdateReason.FORCED}) == 3
+    assert count(reasons={UpdateReason.EXPIRY}) == 0
+    assert count(overdue_at=NOW) == 1
+    assert count(overdue_at=NOW - timedelta(seconds=1)) == 0
+    assert count(campaign="none") == 0
 
 
 def test_visits_come_without_orders_and_programs(store: SqlStore) -> None:

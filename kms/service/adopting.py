@@ -79,7 +79,8 @@ def _rank(key_set: KeySet) -> tuple[bool, bool, int]:
 def _fulfil(record: CardRecord, domain: SecurityDomain, found: KeySet, behind_since: datetime) -> None:
     """What a restored database still owed was done before: the set found is what its open updates were for.
 
-    Not so for what was asked for since, for initial keys, for a move to another type that did not come about, and for a master that has a successor.
+    Not so for what was asked for since, for initial keys, for a move to another type that did not come about, and for a
+    master that has a successor.
     """
     if found.purpose in (None, DerivationPurpose.SSD_INITIAL):
         return

@@ -5,15 +5,16 @@ changes no record: an officer applies them. After a restore what is proved is re
 for confirmation (DESIGN section 4). Silence proves nothing: an answer that is missing is asked for again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kms.card.keys import KeyPort
-from kms.card.programs.base import Probed
+from kms.card.programs.base import Evidence, Probed
 from kms.card.programs.probe import Probe
-from kms.domain.cards import Card, CardState, DomainKind, DomainState, SecurityDomain
+from kms.domain.cards import CardState, DomainKind, DomainState, SecurityDomain
 from kms.domain.keys import KeySet
 from kms.domain.recovery import FindingKind, PlatformCondition, PlatformState, RepairOrder, RepairState
-from kms.domain.visits import Terminal, Visit
+from kms.domain.visits import Terminal
 from kms.service.adopting import adopt
 from kms.service.card_record import CardRecord
 from kms.service.plan import Planner, is_blind
@@ -75,77 +76,91 @@ def may_repair(order: RepairOrder | None, terminal: Terminal) -> bool:
     return order is not None and order.state is RepairState.OPEN and order.terminal_id in (None, terminal.id)
 
 
-def check_repairable(card: Card, order: RepairOrder | None, terminal: Terminal) -> bool:
-    """Whether a card that is set aside may be looked at here."""
-    return card.state is CardState.QUARANTINED and may_repair(order, terminal)
+@dataclass(frozen=True)
+class Look:
+    """The looking of one step of a visit."""
 
+    looking: Looking
+    planner: Planner
+    settling: Settling
+    visit_id: str
 
-def begin_look(looking: Looking, planner: Planner, settling: Settling, visit: Visit) -> Probe | None:
-    """The program for the next security domain; None when nothing is left to look at.
+    def begin(self) -> Probe | None:
+        """The program for the next security domain; None when nothing is left to look at.
 
-    One of which nothing could be known is passed over. With the last one a repair order is FOUND.
-    """
-    record = settling.record
-    while (domain := looking.find_next(record)) is not None:
-        repair = looking.find_repair(record)
-        probe = build_probe(planner, record, domain, whole=repair is not None)
-        if probe is not None:
-            return probe
-        nothing = Probed(present=False, in_force=(), key_versions=None, strange=(), lost=False)
-        _take_down(looking, planner, settling, visit, domain, nothing)
-    return None
-
-
-def finish_repair(looking: Looking, settling: Settling) -> None:
-    """Record that everything that a repair order asks for was looked at."""
-    order = looking.find_repair(settling.record)
-    if order is None:
-        return
-    settling.record.save(replace(order, state=RepairState.FOUND))
-    found = len(settling.record.findings)
-    settling.log("card.repair-look", f"repair {order.id}", "found", detail=f"{found} findings")
-
-
-def take_look(
-    looking: Looking,
-    planner: Planner,
-    settling: Settling,
-    keys: KeyPort,
-    visit: Visit,
-    domain: SecurityDomain,
-    found: Probed,
-) -> str | None:
-    """Take what a look showed; the text with which the visit ends, None where it goes on.
-
-    Raises `UnknownKeysError` where, after a restore, the card answers and no derivable keys fit.
-    """
-    if found.lost:
-        return GONE_TEXT
-    record = settling.record
-    if looking.find_repair(record) is not None:
-        _take_down(looking, planner, settling, visit, domain, found)
+        One of which nothing could be known is passed over.
+        """
+        record = self.settling.record
+        while (domain := self.looking.find_next(record)) is not None:
+            repair = self.looking.find_repair(record)
+            probe = build_probe(self.planner, record, domain, whole=repair is not None)
+            if probe is not None:
+                return probe
+            self._take_down(domain, Probed(present=False, in_force=(), key_versions=None, strange=(), lost=False))
         return None
-    own = own_evidence(record, domain, found)
-    if not own and (text := _explain_silence(record, domain, found)) is not None:
-        if found.strange and found.present:
-            raise UnknownKeysError
+
+    def end(self) -> str | None:
+        """The text with which the visit ends once everything was looked at; a repair order is FOUND with it."""
+        record = self.settling.record
+        text = self.looking.find_end(record)
+        order = self.looking.find_repair(record)
+        if order is not None:
+            record.save(replace(order, state=RepairState.FOUND))
+            found = f"{len(record.findings)} findings"
+            self.settling.log("card.repair-look", f"repair {order.id}", "found", detail=found)
         return text
-    _take_down(looking, planner, settling, visit, domain, found)
-    new: list[KeySet] = []
-    in_force: dict[str, int] = {}
-    for evidence in own:
-        derivable = parse_label(evidence.label)
-        label = evidence.label
-        if derivable is not None:
-            planned = plan_found_set(domain, derivable, planner.identifiers, planner)
-            new.append(build_found_set(keys, planner.platform, record, domain, derivable, planned))
-            label = planned.id
-        in_force[label] = evidence.counter
-    behind_since = looking.state.behind_since if looking.state is not None else None
-    adopt(settling, domain, in_force, new, behind_since=behind_since)
-    for item in new:
-        settling.log_set("key-set.recover", record.key_sets[item.id], "found in force")
-    return None
+
+    def take(self, domain: SecurityDomain, found: Probed, keys: KeyPort) -> str | None:
+        """Take what a look showed; the text with which the visit ends, None where it goes on.
+
+        Raises `UnknownKeysError` where, after a restore, the card answers and no derivable keys fit.
+        """
+        if found.lost:
+            return GONE_TEXT
+        record = self.settling.record
+        if self.looking.find_repair(record) is not None:
+            self._take_down(domain, found)
+            return None
+        own = own_evidence(record, domain, found)
+        text = None if own else _explain_silence(record, domain, found)
+        if text is not None:
+            if found.strange and found.present:
+                raise UnknownKeysError
+            return text
+        self._take_down(domain, found)
+        self._adopt(domain, own, keys)
+        return None
+
+    def _adopt(self, domain: SecurityDomain, own: Sequence[Evidence], keys: KeyPort) -> None:
+        record = self.settling.record
+        new: list[KeySet] = []
+        in_force: dict[str, int] = {}
+        for evidence in own:
+            derivable = parse_label(evidence.label)
+            label = evidence.label
+            if derivable is not None:
+                planned = plan_found_set(self.planner, domain, derivable)
+                new.append(build_found_set(keys, self.planner, record, derivable, planned))
+                label = planned.id
+            in_force[label] = evidence.counter
+        behind_since = self.looking.state.behind_since if self.looking.state is not None else None
+        adopt(self.settling, domain, in_force, new, behind_since=behind_since)
+        for item in new:
+            self.settling.log_set("key-set.recover", record.key_sets[item.id], "found in force")
+
+    def _take_down(self, domain: SecurityDomain, found: Probed) -> None:
+        record, now = self.settling.record, self.settling.now
+        repair = self.looking.find_repair(record)
+        findings = build_findings(self.planner, record, domain, self.visit_id, found)
+        for finding in findings:
+            if repair is not None:
+                record.add_finding(finding)
+            elif finding.kind in SHOWN:
+                record.add_finding(replace(finding, repair_order_id=None, applied_at=now))
+        record.save(replace(record.domains[domain.id], looked_at=now))
+        told = ", ".join(f"{item.kind} {item.kvn:02X}" if item.kvn else str(item.kind) for item in findings)
+        visit = record.visits[self.visit_id]
+        record.note(visit, now, "looked", f"{domain.kind} {domain.aid.hex().upper()}: {told}")
 
 
 def _explain_silence(record: CardRecord, domain: SecurityDomain, found: Probed) -> str | None:
@@ -158,19 +173,3 @@ def _explain_silence(record: CardRecord, domain: SecurityDomain, found: Probed) 
     if not found.present:
         return f"the card has no {name}, or does not let it be selected"
     return f"{name} did not show which keys are in force"
-
-
-def _take_down(
-    looking: Looking, planner: Planner, settling: Settling, visit: Visit, domain: SecurityDomain, found: Probed
-) -> None:
-    record = settling.record
-    repair = looking.find_repair(record)
-    findings = build_findings(record, domain, visit.id, found, planner.identifiers, planner)
-    for finding in findings:
-        if repair is not None:
-            record.add_finding(finding)
-        elif finding.kind in SHOWN:
-            record.add_finding(replace(finding, repair_order_id=None, applied_at=settling.now))
-    record.save(replace(record.domains[domain.id], looked_at=settling.now))
-    told = ", ".join(f"{item.kind} {item.kvn:02X}" if item.kvn else str(item.kind) for item in findings)
-    record.note(record.visits[visit.id], settling.now, "looked", f"{domain.kind} {domain.aid.hex().upper()}: {told}")

@@ -21,7 +21,6 @@ from kms.service.card_record import CardRecord
 from kms.service.key_refs import build_candidate, build_master_ref
 from kms.service.new_key_sets import MASTER_KINDS
 from kms.service.plan import Planner
-from kms.service.ports import Identifiers
 
 TYPES = {SCP02: (KeyType.DES2,), SCP03: (KeyType.AES128, KeyType.AES192, KeyType.AES256)}
 NO_LIVE_MASTER = frozenset({KeyState.PRE_ACTIVATION, KeyState.DESTROYED})
@@ -99,10 +98,11 @@ def build_derived_candidate(
 
 
 def build_found_set(
-    keys: KeyPort, platform: str, record: CardRecord, domain: SecurityDomain, derivable: Derivable, planned: KeySet
+    keys: KeyPort, planner: Planner, record: CardRecord, derivable: Derivable, planned: KeySet
 ) -> KeySet:
     """The row of a set that a look found and nobody had on record. `planned`: its id and time; KCVs are computed."""
-    ref = build_derived_candidate(platform, record, domain, derivable).ref
+    domain = record.domains[planned.security_domain_id]
+    ref = build_derived_candidate(planner.platform, record, domain, derivable).ref
     method = gp_kcv_method(ref.key_type)
     kcvs: tuple[bytes, ...] = ()
     if derivable.purpose is not None:  # the vendor's sets are known by their master alone
@@ -110,10 +110,10 @@ def build_found_set(
     return replace(planned, kcvs=kcvs, kcv_method=method)
 
 
-def plan_found_set(domain: SecurityDomain, derivable: Derivable, identifiers: Identifiers, planner: Planner) -> KeySet:
+def plan_found_set(planner: Planner, domain: SecurityDomain, derivable: Derivable) -> KeySet:
     """The same without check values, before it counts as in force."""
     return KeySet(
-        id=identifiers.new(),
+        id=planner.identifiers.new(),
         security_domain_id=domain.id,
         kvn=derivable.kvn,
         key_type=derivable.key_type,
@@ -129,7 +129,7 @@ def plan_found_set(domain: SecurityDomain, derivable: Derivable, identifiers: Id
 
 
 def build_findings(
-    record: CardRecord, domain: SecurityDomain, visit_id: str, found: Probed, identifiers: Identifiers, planner: Planner
+    planner: Planner, record: CardRecord, domain: SecurityDomain, visit_id: str, found: Probed
 ) -> tuple[KeyFinding, ...]:
     """What a look showed, line by line, for people."""
     base = KeyFinding(
@@ -142,7 +142,7 @@ def build_findings(
         repair_order_id=record.repair.id if record.repair is not None else None,
     )
     lines = list(_list_lines(record, domain, base, found))
-    return tuple(replace(line, id=identifiers.new()) for line in lines)
+    return tuple(replace(line, id=planner.identifiers.new()) for line in lines)
 
 
 def own_evidence(record: CardRecord, domain: SecurityDomain, found: Probed) -> tuple[Evidence, ...]:

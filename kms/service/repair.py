@@ -86,7 +86,9 @@ class RepairService:
             )
             tx.repair_orders.add(order)
             where = f"at terminal {terminal_name}" if terminal_name is not None else "at any terminal"
-            self._log(tx, actor, "card.repair-order", card, f"repair {order.id}", "ordered", where)
+            self._log(
+                tx, card, actor, "card.repair-order", subject=f"repair {order.id}", result="ordered", detail=where
+            )
         return order
 
     def show(self, identity: bytes) -> RepairReport:
@@ -138,7 +140,8 @@ class RepairService:
                 text = "the card is set aside; officers decide"
                 tx.visits.save(replace(visit, state=VisitState.FENCED, order=None, program=None, result=text))
             subject = f"card {identity.hex().upper()}"
-            self._log(tx, actor, "card.quarantine", card, subject, "quarantined", f"{BreakCode.OFFICER}: {reason}")
+            told = f"{BreakCode.OFFICER}: {reason}"
+            self._log(tx, card, actor, "card.quarantine", subject=subject, result="quarantined", detail=told)
         return aside
 
     def _confirm(self, identity: bytes, actor: str) -> None:
@@ -187,8 +190,8 @@ class RepairService:
                     in_force[finding.key_set_id] = finding.counter
                 elif finding.kind is FindingKind.DERIVED:
                     derivable = _read_derivable(finding)
-                    planned = plan_found_set(domain, derivable, self._identifiers, planner)
-                    new.append(build_found_set(keys, self._platform, settling.record, domain, derivable, planned))
+                    planned = plan_found_set(planner, domain, derivable)
+                    new.append(build_found_set(keys, planner, settling.record, derivable, planned))
                     in_force[planned.id] = finding.counter
         adopt(settling, domain, in_force, new)
         clear_away(settling, settling.record.domains[domain.id], in_force)
@@ -198,11 +201,12 @@ class RepairService:
     def _finish(self, tx: Transaction, card: Card, order: RepairOrder, state: RepairState, actor: str) -> RepairOrder:
         finished = replace(order, state=state, finished_at=self._clock.now(), finished_by=actor)
         tx.repair_orders.save(finished)
-        self._log(tx, actor, "card.repair-cancel", card, f"repair {order.id}", str(state).lower(), "")
+        subject = f"repair {order.id}"
+        self._log(tx, card, actor, "card.repair-cancel", subject=subject, result=str(state).lower())
         return finished
 
     def _log(
-        self, tx: Transaction, actor: str, action: str, card: Card, subject: str, result: str, detail: str
+        self, tx: Transaction, card: Card, actor: str, action: str, *, subject: str, result: str, detail: str = ""
     ) -> None:
         where = f"card {card.identity.hex().upper()}"
         text = f"{where}; {detail}" if detail else where

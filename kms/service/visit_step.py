@@ -9,40 +9,36 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import assert_never
 
-from kms.card.channel import Handshake
 from kms.card.keys import KeyPort
 from kms.card.programs.base import Batch, Broken, Finished, Mismatch, Outcome, Probed, Recognized, Reconciled
 from kms.card.programs.create_ssd import CreateSsd
 from kms.card.programs.delete_keys import DeleteKeys
 from kms.card.programs.probe import Probe
 from kms.card.programs.recognize import Recognize
-from kms.card.programs.reconcile import Reconcile
 from kms.card.programs.replace_keys import ReplaceKeys
 from kms.card.programs.state import KeyProgram, ProgramState, advance, dump_state, load_state, start
 from kms.card.programs.step import Step
-from kms.domain.cards import DomainState, SecurityDomain
-from kms.domain.keys import Delivery, KeyState, MasterKind
+from kms.domain.cards import CardState, DomainState, SecurityDomain
 from kms.domain.orders import AgentStatus, Order
 from kms.domain.transfers import RelayedOrder, Transfer, TransferState
 from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateState
 from kms.domain.visits import BreakCode, Terminal, Visit, VisitState
 from kms.errors import Code, KmsError
 from kms.service.card_record import CardRecord
-from kms.service.envelopes import dump_envelope
+from kms.service.control_taking import RETRIED_ERRORS, ControlTaking, find_unproved_hand_over
 from kms.service.evidence import EarlierMismatches, judge_mismatch
+from kms.service.half_open import HalfOpen, continues
 from kms.service.key_ends import KeyEnds
-from kms.service.key_refs import build_master_ref
-from kms.service.looking import Looking, UnknownKeysError, begin_look, finish_repair, take_look
+from kms.service.looking import Look, Looking, UnknownKeysError
 from kms.service.orders import dump_order
 from kms.service.plan import Planner, find_left_over, is_blind
 from kms.service.recognizing import describe_protocols, needs_recognition, take_claims
-from kms.service.relay import Relay, RelayState, Trust, load_relay
+from kms.service.relay import Relay, RelayState, load_relay
 from kms.service.settling import Settling
+from kms.service.update_attempts import Failure, break_update, find_next_update
 
 HOST_CHALLENGE_LENGTH = 16  # as S16 takes it; the programs use the first 8 where the protocol has no more
 HANDING_OVER = frozenset({TransferState.PROVED, TransferState.HANDED_OVER})
-# The terminal's Report comes again: the line or our HSM may be back by then.
-RETRIED_ERRORS = frozenset({Code.PEER_UNREACHABLE, Code.HSM_UNAVAILABLE, Code.VISIT_CONFLICT})
 # What an issuer will not do later either; other refusals (a quota, a card set aside) may end.
 FINAL_REFUSALS = frozenset({Code.TRANSFER_REFUSED, Code.PEER_NOT_ALLOWED, Code.TRANSFER_CONFLICT})
 PLANNING_ERRORS = frozenset({Code.KEY_MISSING, Code.KEY_STATE, Code.KEY_EXPIRED, Code.CONFLICT})
@@ -57,15 +53,6 @@ class VisitLimits:
     max_reconciliations: int
     max_attempts: int
     delay_ms: int
-
-
-@dataclass(frozen=True)
-class HalfOpen:
-    """A channel that INITIALIZE UPDATE began: with the security domain `aid`, under the key set `label`."""
-
-    aid: bytes
-    label: str
-    handshake: Handshake
 
 
 @dataclass(frozen=True)
@@ -93,6 +80,15 @@ class VisitStep:
     def visit(self) -> Visit:
         """The visit as it is now."""
         return self.record.visits[self.visit_id]
+
+    def find_refusal(self) -> str | None:
+        """Why the card is not served here, whatever was reported; None where it is."""
+        card = self.record.card
+        if card.state is not CardState.ENROLLED and self.looking.find_repair(self.record) is None:
+            return "the card is set aside; officers decide"
+        if not self.terminal.limits.allows_card(card.identity):
+            return "this terminal may not serve this card: present it at another one"
+        return None
 
     def begin(self) -> Order:
         """Plan the first program, or end the visit when nothing is pending."""
@@ -208,7 +204,7 @@ class VisitStep:
         nothing_there = not found.present and self.record.find_current_set(domain) is None
         if not in_force and not nothing_there:
             if found.mismatches and not found.lost:
-                handed_over = self._find_unproved_hand_over(domain)
+                handed_over = find_unproved_hand_over(self.record, domain)
                 if handed_over is not None:
                     return self._distrust(handed_over, "none of the key sets on record fits the card's answer")
                 return self._judge_mismatch()
@@ -236,12 +232,16 @@ class VisitStep:
         if found.in_force:
             self._fence_earlier()
         try:
-            text = take_look(self.looking, self.planner, self.settling, self.keys, self.visit, domain, found)
+            text = self._look.take(domain, found, self.keys)
         except UnknownKeysError:
             return self._judge_mismatch()
         if text is not None:
             return self._give_up(text, refused=False)
         return self._go_on(None)
+
+    @property
+    def _look(self) -> Look:
+        return Look(self.looking, self.planner, self.settling, self.visit_id)
 
     def _judge_mismatch(self) -> Order:
         self.record.save(replace(self.visit, mismatches=self.visit.mismatches + 1))
@@ -264,15 +264,13 @@ class VisitStep:
         foreign = isinstance(outcome, Broken) and outcome.foreign
         if card_gone and not foreign:
             return self._give_up("the card was taken away: present it again", refused=False, code=BreakCode.CARD_GONE)
-        if isinstance(program, Probe):
-            return self._give_up(outcome.reason, refused=False)
-        handed_over = self._find_unproved_hand_over(self._domain(program.parameters.aid))
+        handed_over = find_unproved_hand_over(self.record, self._domain(program.parameters.aid))
         if handed_over is not None and isinstance(outcome, Mismatch):
             return self._distrust(handed_over, outcome.reason)
         opened = isinstance(program, CreateSsd | ReplaceKeys | DeleteKeys) and program.channel is not None
         if foreign or (refused and opened and not outcome.changed):
             return self._give_up(outcome.reason, refused=True)
-        if not self._may_start_over():
+        if isinstance(program, Probe) or not self._may_start_over():
             return self._give_up(outcome.reason, refused=refused)
         domain = self._domain(program.parameters.aid)
         update = self._update()
@@ -286,13 +284,14 @@ class VisitStep:
         return self._take(step, reconcile)
 
     def _go_on(self, half_open: HalfOpen | None) -> Order:
-        look = begin_look(self.looking, self.planner, self.settling, self.visit)
+        look = self._look.begin()
         if look is not None:
             return self._take(start(look, self.keys, self.challenge(HOST_CHALLENGE_LENGTH)), look)
-        end = self.looking.find_end(self.record)
-        if end is not None:
-            finish_repair(self.looking, self.settling)
-            return self._stop(end)
+        end = self._look.end()
+        return self._stop(end) if end is not None else self._work(half_open)
+
+    def _work(self, half_open: HalfOpen | None) -> Order:
+        """Take updates up until one needs the card."""
         while (update := self._next_update()) is not None:
             self._take_up(update)
             domain = self.record.domains[update.security_domain_id]
@@ -307,13 +306,17 @@ class VisitStep:
                     raise
                 return self._give_up(error.detail, refused=False, code=BreakCode.PLAN)
             if isinstance(program, Transfer):
-                return self._relay(program, self._begin_transfer)
+                return self._relay(program, self._taking.begin)
             if program is not None:
-                handshake = half_open.handshake if half_open and _continues(program, half_open) else None
+                handshake = half_open.handshake if half_open and continues(program, half_open) else None
                 step = start(program, self.keys, self.challenge(HOST_CHALLENGE_LENGTH), handshake)
                 return self._take(step, program)
             self.settling.complete(self.record.updates[update.id])
             self._note("completed", f"update {update.id} ({update.reason}) is done")
+        return self._finish()
+
+    def _finish(self) -> Order:
+        """Nothing is left to update: end the visit, or look first at what is in doubt all the same."""
         mine = [item for item in self.record.domains.values() if self.terminal.limits.allows_domain(item.aid)]
         in_doubt = [item for item in mine if self.record.sets_in_doubt(item)]
         doubtful = next((item for item in in_doubt if not is_blind(self.record, item)), None)
@@ -340,7 +343,7 @@ class VisitStep:
                 return self._refused(transfer, relayed.text)
             if relayed.state not in HANDING_OVER:
                 return self._give_up(f"{transfer.peer}: {relayed.text}", refused=False)
-            self._receive(transfer)
+            self._taking.receive(self.relay, transfer, self.keys)
         except KmsError as error:
             if error.code in RETRIED_ERRORS:
                 raise
@@ -353,31 +356,14 @@ class VisitStep:
         self._note("handed-over", f"{transfer.peer} handed the security domain over")
         return self._go_on(None)
 
-    def _begin_transfer(self, relay: Relay, transfer: Transfer) -> RelayedOrder:
-        """Ask for the first batch; the issuer must have heard of our control before it is asked for new keys."""
-        for earlier in list(self.record.transfers.values()):
-            if earlier.aid == transfer.aid and earlier.state is TransferState.CONTROLLED:
-                try:
-                    relay.accept_control(earlier)
-                except KmsError as error:
-                    if error.code in RETRIED_ERRORS:
-                        raise
-                    self._note("not-heard", f"{earlier.peer} did not hear of our control: {error.code}")
-                else:
-                    self.settling.close(earlier)
-        return relay.begin(transfer)
+    @property
+    def _taking(self) -> ControlTaking:
+        return ControlTaking(self.settling, self.planner.platform, self._note)
 
     def _refused(self, transfer: Transfer, why: str) -> Order:
         """End the update with the issuer's refusal: asking again is a new update and a new transfer."""
         self.settling.refuse(transfer, why)
         return self._give_up(f"{transfer.peer}: {why}", refused=True, final=True, code=BreakCode.PEER)
-
-    def _find_unproved_hand_over(self, domain: SecurityDomain) -> Transfer | None:
-        """The transfer whose keys are the domain's by the issuer's word alone."""
-        current = self.record.find_current_set(domain)
-        if current is None or current.delivery is not Delivery.FACTORY or current.purpose is None:
-            return None
-        return self.record.find_transfer(domain)
 
     def _distrust(self, transfer: Transfer, why: str) -> Order:
         """Handed-over keys that do not fit: the issuer's fault as likely as the terminal's, so nobody is suspended."""
@@ -385,17 +371,6 @@ class VisitStep:
         self._note("distrusted", why)
         text = f"the keys that {transfer.peer} handed over do not open the card: its issuer is asked again next time"
         return self._give_up(text, refused=True)
-
-    def _receive(self, transfer: Transfer) -> None:
-        signing = self.record.peer_keys.get(transfer.peer)
-        keks = [item for item in self.record.masters.values() if item.kind is MasterKind.PEER_KEK]
-        active = [item for item in keks if item.name == transfer.peer and item.state is KeyState.ACTIVE]
-        kek = max(active, key=lambda item: item.generation, default=None)
-        if signing is None or kek is None:
-            raise KmsError(Code.KEY_MISSING, f"no keys were exchanged with {transfer.peer} (`kms keys exchange`)")
-        trust = Trust(self.planner.platform, signing.public_key_der, build_master_ref(kek))
-        envelope, hand_over = self.relay.fetch(transfer, self.record.card, trust, self.keys, self.settling.now)
-        self.settling.receive(transfer, dump_envelope(envelope), hand_over, kek.id)
 
     def _send(self, state: ProgramState, batch: Batch) -> Order:
         try:
@@ -440,19 +415,9 @@ class VisitStep:
         `final`: once is too often. `code`: why, where that is not what `refused` says.
         """
         update = self._update()
-        code = code or (BreakCode.CARD_REFUSED if refused else BreakCode.NO_PROOF)
         if update is not None and update.state in OPEN_STATES:
-            domain = self.record.domains[update.security_domain_id]
-            in_doubt = bool(self.record.sets_in_doubt(domain))  # an update is no failure while its keys may be in force
-            too_often = final or (refused and update.attempts >= self.limits.max_attempts)
-            failed = too_often and not in_doubt
-            state = UpdateState.FAILED if failed else UpdateState.PENDING
-            finished_at = self.settling.now if failed else None
-            ended = replace(update, state=state, failure=reason, failure_code=code, finished_at=finished_at)
-            self.record.save(ended)
-            self.settling.log("update.break", f"update {update.id}", str(state), detail=f"{code}: {reason}")
-            if failed:
-                self.settling.alarm("update.failed", f"update {update.id}", f"{code}: {reason}")
+            code = code or (BreakCode.CARD_REFUSED if refused else BreakCode.NO_PROOF)
+            break_update(self.settling, update, Failure(code, reason, refused, final), self.limits.max_attempts)
         self._note("gave-up", reason)
         return self._stop(reason)
 
@@ -504,18 +469,7 @@ class VisitStep:
             return None
 
     def _next_update(self) -> KeyUpdate | None:
-        """The update to work on: the visit's own to its end, then those tried least, as the record orders them.
-
-        So one that no visit can finish keeps no other from being done.
-        """
-        limits = self.terminal.limits
-        domains = self.record.domains
-        open_updates = [
-            item
-            for item in self.record.updates.values()
-            if item.state in OPEN_STATES and limits.allows_domain(domains[item.security_domain_id].aid)
-        ]
-        return min(open_updates, key=lambda item: (item.id != self.visit.update_id, item.attempts), default=None)
+        return find_next_update(self.record, self.terminal.limits, self.visit.update_id)
 
     def _update(self) -> KeyUpdate | None:
         return self.record.updates.get(self.visit.update_id or "")
@@ -542,15 +496,3 @@ def build_stop(number: int, card_identity: bytes, text: str) -> Order:
 
 def _list_kvns(key_versions: Sequence[int]) -> str:
     return " ".join(f"{kvn:02X}" for kvn in key_versions) or "none"
-
-
-def _continues(program: ProgramState, half_open: HalfOpen) -> bool:
-    """Whether a program begins with the channel that the last one left half open."""
-    match program:
-        case ReplaceKeys() | DeleteKeys():
-            label = program.current.label
-        case CreateSsd():
-            label = program.parent.label
-        case Reconcile() | Probe() | Recognize():
-            return False
-    return (program.parameters.aid, label) == (half_open.aid, half_open.label)

@@ -262,11 +262,9 @@ class VisitService:
             step.record.note(step.visit, self._clock.now(), "agent", f"{report.status}: {report.error}")
         visit = step.visit
         expired = self._clock.now() > visit.deadline
-        repaired = step.looking.find_repair(step.record) is not None
-        if step.record.card.state is not CardState.ENROLLED and not repaired:
-            return step.refuse("the card is set aside; officers decide")
-        if not step.terminal.limits.allows_card(step.record.card.identity):
-            return step.refuse("this terminal may not serve this card: present it at another one")
+        unserved = step.find_refusal()
+        if unserved is not None:
+            return step.refuse(unserved)
         if visit.order_number == 0:
             return step.expire() if expired else step.begin()
         if not expired and visit.order_number > 1 and report.answers_order == visit.order_number - 1:

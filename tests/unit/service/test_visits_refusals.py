@@ -10,6 +10,7 @@ from kms.domain.cards import CardState, DomainState
 from kms.domain.keys import Delivery, KeyState, MasterKind
 from kms.domain.orders import AgentStatus, Report
 from kms.domain.updates import UpdateState
+from kms.domain.visits import BreakCode
 from kms.domain.visits import TerminalState
 from kms.errors import Code, KmsError
 from terminal.virtual_card.model import SELECTABLE, SecurityDomain
@@ -218,8 +219,11 @@ def test_a_master_that_the_token_lost_ends_the_visit_in_words_and_in_a_pending_u
     object_id = str(kind).encode().ljust(16, b".")
     vault.masters = {key: value for key, value in masters.items() if key != object_id}
     session = scene.apply()
-    assert "no master key" in scene.visit(session=session)
-    assert scene.journal(session)[-1] == "gave-up"
+    assert "key.missing" in scene.visit(session=session)
+    assert scene.journal(session)[-2:] == ["fault", "gave-up"]
+    # What is missing names objects of the HSM: it is for the platform's people, not for the terminal.
+    assert "no master key" in scene.events(session)[-2].text
+    assert scene.issuer.last_update(SSD_AID).failure_code == BreakCode.KEY_FAULT
     assert scene.issuer.last_update(SSD_AID).state is UpdateState.PENDING
     vault.masters = masters
     scene.assert_reached()

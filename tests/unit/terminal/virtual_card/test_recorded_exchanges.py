@@ -2,9 +2,9 @@
 
 Those of `tests/vectors/gp` were made with another card, which differs from the specification in three things. It
 replaces AES keys by longer ones. It keeps one sequence counter for all its key sets and does not set it to 0 when keys
-are loaded (GP231 E.1.2.3 does). With SCP03 it uses the counter before it moves it (Amendment D 6.2.2 moves it first). So
-before each INITIALIZE UPDATE the counter is set from the recording, and a random card challenge is handed out from it.
-Everything else is the card's.
+are loaded (GP231 E.1.2.3 does). With SCP03 it uses the counter before it moves it (Amendment D 6.2.2 moves it first).
+So before each INITIALIZE UPDATE the counter is set from the recording, and a random card challenge is handed out from
+it. Everything else is the card's.
 """
 
 import json

@@ -15,9 +15,20 @@ from terminal.config import IdentitySource
 from terminal.errors import TerminalCode, TerminalError
 from terminal.tlv import find_value, parse_tlvs
 
-CSV_HEADER = ("identity", "kdd", "isd_aid", "isd_kvn", "scp", "scp_i", "vendor_master", "diversification", "profile")
+CSV_HEADER = (
+    "identity",
+    "kdd",
+    "isd_aid",
+    "isd_kvn",
+    "scp02_i",
+    "scp03_i",
+    "vendor_master",
+    "diversification",
+    "profile",
+)
 _SELECT_DEFAULT = bytes.fromhex("00A4040000")  # GP 2.3.1 section 11.9: no AID selects the Issuer Security Domain
 _SCP_OID = bytes.fromhex("2A864886FC6B04")  # {globalPlatform 4 scp i}, GP 2.3.1 table H-1
+_SCP02, _SCP03 = 2, 3
 _IIN, _CIN, _CPLC, _RECOGNITION, _KEYS = 0x0042, 0x0045, 0x9F7F, 0x0066, 0x00E0
 
 
@@ -34,16 +45,16 @@ class KeyInfo:
 class CardDetails:
     """What `identify` shows. `candidates`: the identity by each source the card answers; `kdd`: 10 bytes or None.
 
-    `scp`, `scp_i`: from the card recognition data, `scp` of INITIALIZE UPDATE where they are absent; `kvn`: the key
-    version that answered INITIALIZE UPDATE.
+    `scp02_i`, `scp03_i`: the "i" of each secure channel protocol in the card recognition data, where they are absent
+    SCP03's of INITIALIZE UPDATE; `kvn`: the key version that answered INITIALIZE UPDATE.
     """
 
     identity: bytes
     source: IdentitySource
     candidates: tuple[tuple[IdentitySource, bytes], ...]
     isd_aid: bytes | None
-    scp: int | None
-    scp_i: int | None
+    scp02_i: int | None
+    scp03_i: int | None
     keys: tuple[KeyInfo, ...]
     kdd: bytes | None
     kvn: int | None
@@ -69,17 +80,19 @@ def read_details(card: Card, order: Sequence[IdentitySource], atr: bytes = b"") 
     candidates = tuple((source, identity) for source in order if (identity := find_identity(card, source)) is not None)
     if not candidates:
         raise _missing(order)
-    scp, scp_i = find_protocol(_find_data(card, _RECOGNITION) or b"")
+    protocols = parse_protocols(_find_data(card, _RECOGNITION) or b"")
     keys = parse_key_information(_find_data(card, _KEYS) or b"")
-    answer = _find_answer(card, bytes.fromhex("8050000008") + secrets.token_bytes(8) + b"\x00")
-    has_kdd = answer is not None and len(answer) >= 12  # kdd (10), key version, protocol: GP 2.3.1 table E-6
+    answer = _find_handshake(card)
+    has_kdd = answer is not None and len(answer) >= 13  # kdd (10), key version, protocol: GP 2.3.1 table E-6
+    if answer is not None and has_kdd and not protocols and answer[11] == _SCP03:
+        protocols = {_SCP03: answer[12]}  # SCP03 says its "i" itself (Amendment D section 7.1.1.6)
     return CardDetails(
         identity=candidates[0][1],
         source=candidates[0][0],
         candidates=candidates,
         isd_aid=find_value(fci, 0x6F, 0x84),
-        scp=scp if scp is not None or answer is None or not has_kdd else answer[11],
-        scp_i=scp_i,
+        scp02_i=protocols.get(_SCP02),
+        scp03_i=protocols.get(_SCP03),
         keys=keys,
         kdd=answer[:10] if answer is not None and has_kdd else None,
         kvn=answer[10] if answer is not None and has_kdd else None,
@@ -111,15 +124,34 @@ def find_identity(card: Card, source: IdentitySource) -> bytes | None:
     return cplc[0:4] + cplc[12:18]
 
 
-def find_protocol(recognition: bytes) -> tuple[int | None, int | None]:
-    """Find secure channel protocol and "i" in the value of tag 66 (GP 2.3.1 table H-1): 66 { 73 { 64 { 06 OID } } }."""
-    oid = find_value(recognition, 0x73, 0x64, 0x06)
-    if oid is None or not oid.startswith(_SCP_OID) or len(oid) < len(_SCP_OID) + 2:
-        return None, None
-    scp, scp_i = oid[len(_SCP_OID)], 0
-    for byte in oid[len(_SCP_OID) + 1 :]:  # "i" is an arc: seven bits a byte (X.690 section 8.19.2)
-        scp_i = scp_i << 7 | byte & 0x7F
-    return scp, scp_i
+def parse_protocols(recognition: bytes) -> dict[int, int]:
+    """Parse the value of tag 66 (GP 2.3.1 table H-1), 66 { 73 { 64 { 06 OID } .. } }: "i" by secure channel protocol.
+
+    A protocol that the card names with several options is left out, what is ill-formed gives nothing.
+    """
+    try:
+        objects = [value for tag, value in parse_tlvs(find_value(recognition, 0x73) or b"") if tag == 0x64]
+        oids = [value for item in objects for tag, value in parse_tlvs(item) if tag == 0x06]
+    except ValueError:
+        return {}
+    found: dict[int, set[int]] = {}
+    for oid in oids:
+        if oid.startswith(_SCP_OID) and len(oid) >= len(_SCP_OID) + 2:
+            option = 0
+            for byte in oid[len(_SCP_OID) + 1 :]:  # "i" is an arc: seven bits a byte (X.690 section 8.19.2)
+                option = option << 7 | byte & 0x7F
+            found.setdefault(oid[len(_SCP_OID)], set()).add(option)
+    return {scp: options.pop() for scp, options in found.items() if len(options) == 1}
+
+
+def _find_handshake(card: Card) -> bytes | None:
+    """The answer to INITIALIZE UPDATE: with 8 bytes of challenge, or the 16 that SCP03's S16 mode takes."""
+    for length in (8, 16):
+        challenge = secrets.token_bytes(length)
+        answer = _find_answer(card, bytes((0x80, 0x50, 0x00, 0x00, length)) + challenge + b"\x00")
+        if answer is not None:
+            return answer
+    return None
 
 
 def parse_key_information(template: bytes) -> tuple[KeyInfo, ...]:
@@ -146,8 +178,8 @@ def build_csv(details: CardDetails, vendor_master: str = "", diversification: st
             (details.kdd or b"").hex().upper(),
             (details.isd_aid or b"").hex().upper(),
             _hex_byte(details.kvn),
-            _hex_byte(details.scp),
-            _hex_byte(details.scp_i),
+            _hex_byte(details.scp02_i),
+            _hex_byte(details.scp03_i),
             vendor_master,
             diversification,
             profile,

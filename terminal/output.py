@@ -123,8 +123,8 @@ class Screen(Listener):
         rows += [
             ("ATR", details.atr.hex().upper() or none),
             ("ISD AID", details.isd_aid.hex().upper() if details.isd_aid else none),
-            ("secure channel", f"SCP{details.scp:02X}" if details.scp is not None else none),
-            ("  i", f"{details.scp_i:02X}" if details.scp_i is not None else none),
+            ("SCP02", f"i={details.scp02_i:02X}" if details.scp02_i is not None else none),
+            ("SCP03", f"i={details.scp03_i:02X}" if details.scp03_i is not None else none),
             ("key version in use", f"{details.kvn:02X}" if details.kvn is not None else none),
             ("key diversification data", details.kdd.hex().upper() if details.kdd else none),
         ]
@@ -160,8 +160,8 @@ def _build_card_fields(details: CardDetails) -> dict[str, object]:
         "candidates": {source: identity.hex().upper() for source, identity in details.candidates},
         "atr": details.atr.hex().upper(),
         "isd_aid": details.isd_aid.hex().upper() if details.isd_aid else None,
-        "scp": details.scp,
-        "scp_i": details.scp_i,
+        "scp02_i": details.scp02_i,
+        "scp03_i": details.scp03_i,
         "kvn": details.kvn,
         "kdd": details.kdd.hex().upper() if details.kdd else None,
         "keys": [

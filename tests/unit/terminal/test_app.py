@@ -98,7 +98,7 @@ def test_identify_shows_the_card(bench: Bench) -> None:
 
 def test_identify_prints_the_row_that_enrols_the_card(bench: Bench) -> None:
     result = bench.run("identify", "--csv", "--vendor-master", "acme", "--diversification", "none", "--profile", "p")
-    assert result.stdout.splitlines()[1] == f"{IDENTITY},00007295713236006868,A000000151000000,FF,02,,acme,none,p"
+    assert result.stdout.splitlines()[1] == f"{IDENTITY},00007295713236006868,A000000151000000,FF,,,acme,none,p"
 
 
 def test_once_is_one_visit(bench: Bench) -> None:

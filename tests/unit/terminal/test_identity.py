@@ -8,8 +8,8 @@ from terminal.identity import (
     CSV_HEADER,
     KeyInfo,
     build_csv,
-    find_protocol,
     parse_key_information,
+    parse_protocols,
     read_details,
     read_identity,
 )
@@ -87,7 +87,7 @@ def test_all_that_an_operator_needs_is_read() -> None:
     assert details.identity == bytes.fromhex("415566AABB")
     assert details.candidates == ((BOTH[0], bytes.fromhex("415566AABB")), (BOTH[1], CPLC_IDENTITY))
     assert details.isd_aid == bytes.fromhex("A000000151000000")
-    assert (details.scp, details.scp_i, details.kvn) == (2, 0x55, 0xFF)
+    assert (details.scp02_i, details.scp03_i, details.kvn) == (0x55, None, 0xFF)
     assert details.kdd == bytes.fromhex("00007295713236006868")
     assert details.keys[0] == KeyInfo(0xFF, 1, ((0x80, 0x10),))
 
@@ -104,7 +104,7 @@ def test_the_csv_row_is_what_enrols_the_card() -> None:
     )
     header, row = text.splitlines()
     assert header == ",".join(CSV_HEADER)
-    assert row == "415566AABB,00007295713236006868,A000000151000000,FF,02,55,acme,emv,strict"
+    assert row == "415566AABB,00007295713236006868,A000000151000000,FF,55,,acme,emv,strict"
 
 
 def test_what_a_card_does_not_say_stays_empty_in_the_row() -> None:
@@ -115,11 +115,24 @@ def test_what_a_card_does_not_say_stays_empty_in_the_row() -> None:
 @pytest.mark.parametrize("text", ["", "73", "7300", "730264 00", "73076405060361626", "730B6409060755555555555555"])
 def test_no_protocol_is_found_in_other_data(text: str) -> None:
     data = bytes.fromhex(text) if len(text.replace(" ", "")) % 2 == 0 else b"\x73"
-    assert find_protocol(data) == (None, None)
+    assert parse_protocols(data) == {}
+
+
+def test_a_card_of_both_protocols_says_both() -> None:
+    data = bytes.fromhex("731A" + "640B06092A864886FC6B040255" + "640B06092A864886FC6B040370")
+    assert parse_protocols(data) == {2: 0x55, 3: 0x70}
+    several = bytes.fromhex("731A" + "640B06092A864886FC6B040255" + "640B06092A864886FC6B040215")
+    assert parse_protocols(several) == {}
+
+
+def test_scp03_without_recognition_data_says_its_i_itself() -> None:
+    answer = bytes(10).hex() + "300370" + "00" * 16 + "9000"
+    details = read_details(make_card(c80CA9F7F=CPLC + "9000", c80500000=answer), BOTH)
+    assert (details.scp02_i, details.scp03_i, details.kvn) == (None, 0x70, 0x30)
 
 
 def test_an_i_of_two_arc_bytes() -> None:
-    assert find_protocol(bytes.fromhex("730E640C060A2A864886FC6B04038100")) == (3, 0x80)
+    assert parse_protocols(bytes.fromhex("730E640C060A2A864886FC6B04038100")) == {3: 0x80}
 
 
 @pytest.mark.parametrize("text", ["C0", "C00101", "E0", "C0050101"])

@@ -189,7 +189,8 @@ class VisitStep:
                 left = find_left_over(self.record, domain)
                 if left is not None:
                     self.settling.remove(left)
-                self._note("deleted", f"key version {program.old_kvn:02X} is gone from the card")
+                word = "" if outcome.authenticated else ", by an answer that no R-MAC protects"
+                self._note("deleted", f"key version {program.old_kvn:02X} is gone from the card{word}")
             case CreateSsd() if outcome.handshake is not None:
                 half_open = HalfOpen(program.recipe.aid, program.initial.label, outcome.handshake)
                 self._note("created", f"security domain {program.recipe.aid.hex().upper()} has its initial keys")

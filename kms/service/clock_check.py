@@ -32,25 +32,20 @@ class ClockCheck:
 
     def find_fault(self, reading: ClockReading) -> str | None:
         """Say what is wrong with the clock, None when nothing is."""
-        fault = self._find_fault(reading)
-        # After a jump the kernel's word is enough: something that keeps the clock says that it is right now.
-        if fault is None or (self._is_jump(reading) and reading.is_synchronised):
-            self._right = reading
-        return fault
-
-    def _find_fault(self, reading: ClockReading) -> str | None:
         if reading.is_synchronised is False:
             return "the kernel does not call this node's clock synchronised: start its NTP client"
         difference = reading.wall - reading.database
         if abs(difference) > self._tolerance:
             return f"this node's clock and the database's differ by {_describe(difference)}: mend the one that is wrong"
-        if self._is_jump(reading):
-            jump = _describe(self._get_jump(reading))
-            return f"this node's clock jumped by {jump}: set it right, or, if it is right now, start the scheduler anew"
+        jump = self._get_jump(reading)
+        is_jump = abs(jump) > self._tolerance
+        if not is_jump or reading.is_synchronised:
+            # After a jump the kernel's word is enough: something that keeps the clock says that it is right now.
+            self._right = reading
+        if is_jump:
+            text = f"this node's clock jumped by {_describe(jump)}"
+            return f"{text}: set it right, or, if it is right now, start the scheduler anew"
         return None
-
-    def _is_jump(self, reading: ClockReading) -> bool:
-        return abs(self._get_jump(reading)) > self._tolerance
 
     def _get_jump(self, reading: ClockReading) -> timedelta:
         """By how much more the clock went on since the last right reading than the monotonic one did."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -171,7 +172,7 @@ def test_what_is_late_is_counted_with_its_oldest(visited: Store) -> None:
         assert tx.housekeeping.count_overdue(NOW) == Overdue()
         update = tx.key_updates.get(build_update().id)
         tx.key_updates.save(replace(update, deadline=NOW - day))
-        in_force = {"delivery": Delivery.PROVED, "state": KeyState.ACTIVE}
+        in_force: dict[str, Any] = {"delivery": Delivery.PROVED, "state": KeyState.ACTIVE}
         tx.key_sets.add(build_key_set(2, generation=5, expires_at=NOW - 2 * day, **in_force))
         tx.key_sets.add(build_key_set(3, generation=6, expires_at=NOW + day, **in_force))
         tx.key_sets.add(build_key_set(4, generation=7, expires_at=NOW - day, delivery=Delivery.REPLACED))

@@ -10,6 +10,8 @@ import pytest
 
 from tests.fakes.vpcd_reader import VpcdReader
 from tests.unit.terminal.virtual_card.host import KEY, NEW_KEYS, Host
+from tests.unit.terminal.virtual_card.host03 import NEW_KEYS as NEW_AES_KEYS
+from tests.unit.terminal.virtual_card.host03 import Host03, cmac
 
 PROGRAM = "from terminal.virtual_card.app import virtual_card; virtual_card()"
 Start = Callable[..., subprocess.Popen[str]]
@@ -67,6 +69,28 @@ def test_the_card_remembers_its_keys_across_restarts(reader: VpcdReader, start: 
     program.terminate()
     output, _errors = program.communicate(timeout=10)
     assert f"read from {state}" in output
+
+
+def test_a_card_of_aes_keys_by_kdf3_in_s16_remembers_keys_and_counter(
+    reader: VpcdReader, start: Start, tmp_path: Path
+) -> None:
+    master = tmp_path / "master"
+    master.write_text(KEY.hex(), encoding="ascii")
+    kdd = bytes.fromhex("00010203040506070809")
+    enc, mac, dek = (cmac(KEY, bytes([1, 0, 0, 0, number, 0]) + kdd) for number in (1, 2, 3))
+    arguments = ["--state", str(tmp_path / "card.json"), "--key-type", "aes", "--scp03-i", "71", "--kvn", "30"]
+    arguments += ["--master-file", str(master), "--diversification", "kdf3"]
+    program = start(*arguments)
+    reader.take_card()
+    assert program.stdout is not None
+    assert program.stdout.readline().endswith("ISD A000000151000000, SCP03 i=71, key versions 30\n")
+    assert Host03(reader, (enc, mac, dek), 16).open(0x33).put_aes(0x00, 0x31)[1] == "9000"
+    program.terminate()
+    program.communicate(timeout=10)
+    start(*arguments)
+    reader.take_card()
+    assert Host03(reader, (enc, mac, dek), 16).open(0x33, 0x30).sequence_counter == 2
+    Host03(reader, NEW_AES_KEYS, 16).open(0x33, 0x31)
 
 
 def test_it_comes_back_after_power_was_lost(reader: VpcdReader, start: Start) -> None:

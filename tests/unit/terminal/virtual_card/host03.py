@@ -1,15 +1,17 @@
 """The host's side of SCP03 for these tests, written from Amendment D without the card's code."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Generic, Self, TypeVar
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.kdf.kbkdf import KBKDFCMAC, CounterLocation, Mode
 
 from terminal.virtual_card import KEY_TYPE_AES, Personality, VirtualCard, build_factory_state
-from tests.unit.terminal.virtual_card.host import ISD_AID, Keys, aes_kcv, apdu, des_kcv, sw_of
+from tests.unit.terminal.virtual_card.host import ISD_AID, Keys, Transmits, aes_kcv, apdu, des_kcv, sw_of
 
 HOST_CHALLENGE = bytes(range(0x10, 0x20))
+CardT = TypeVar("CardT", bound=Transmits)
 
 
 def make_keys(length: int, first: int = 0x40) -> Keys:
@@ -79,10 +81,10 @@ def padded(data: bytes) -> bytes:
 
 
 @dataclass
-class Host03:
+class Host03(Generic[CardT]):
     """One session with a card. `size`: 8 for S8, 16 for S16; `keys` are the static keys that the host believes in."""
 
-    card: VirtualCard
+    card: CardT
     keys: Keys = FACTORY_KEYS
     size: int = 8
     level: int = 0
@@ -92,7 +94,6 @@ class Host03:
     s_rmac: bytes = b""
     chaining: bytes = bytes(16)
     counter: int = 0
-    log: list[bytes] = field(default_factory=list)
 
     @property
     def host_challenge(self) -> bytes:
@@ -140,7 +141,7 @@ class Host03:
             command = command[:-1] + bytes([command[-1] ^ 1])
         return sw_of(self.card.transmit(command))
 
-    def open(self, level: int = 0x33, kvn: int = 0, aid: bytes = ISD_AID) -> "Host03":
+    def open(self, level: int = 0x33, kvn: int = 0, aid: bytes = ISD_AID) -> Self:
         assert self.select(aid) == "9000"
         assert self.initialize(kvn) == "9000"
         assert self.card_cryptogram == self.expect_cryptogram()

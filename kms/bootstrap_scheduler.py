@@ -59,6 +59,7 @@ class SchedulerParts:
             return None
         exporter = build_exporter(FigureReader(store=platform.store, monotonic=time.monotonic).find_figures)
         platform.vault.observe(exporter.instruments.observe_hsm)
+        platform.vault.watch()
         listener = MetricsListener(where.host, where.scheduler_port, exporter.registry)
         listener.start()
         return listener

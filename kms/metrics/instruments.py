@@ -30,12 +30,9 @@ class Instruments:
             buckets=HSM_BUCKETS,
             registry=registry,
         )
-        self._hsm_answered = Gauge(
-            "kms_hsm_last_answer_timestamp_seconds",
-            "When the HSM last answered the process that it answered longest ago.",
-            registry=registry,
-            multiprocess_mode="livemin",
-        )
+        self._registry = registry
+        # Made with the first answer: until then it would stand at 1970.
+        self._hsm_answered: Gauge | None = None
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answer of the API."""
@@ -44,5 +41,13 @@ class Instruments:
     def observe_hsm(self, outcome: str, seconds: float, answered_at: datetime | None) -> None:
         """Count a use of the HSM. `answered_at`: when it last answered, None before it ever did."""
         self._hsm_calls.labels(outcome).observe(seconds)
-        if answered_at is not None:
-            self._hsm_answered.set(answered_at.timestamp())
+        if answered_at is None:
+            return
+        if self._hsm_answered is None:
+            self._hsm_answered = Gauge(
+                "kms_hsm_last_answer_timestamp_seconds",
+                "When the HSM last answered the process that it answered longest ago.",
+                registry=self._registry,
+                multiprocess_mode="livemin",
+            )
+        self._hsm_answered.set(answered_at.timestamp())

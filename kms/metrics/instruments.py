@@ -4,6 +4,7 @@ Rules: labels take few values, so none holds anything that came from outside: a 
 address as sent.
 """
 
+import threading
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
@@ -31,6 +32,7 @@ class Instruments:
             registry=registry,
         )
         self._registry = registry
+        self._lock = threading.Lock()
         # Made with the first answer: until then it would stand at 1970.
         self._hsm_answered: Gauge | None = None
 
@@ -43,11 +45,12 @@ class Instruments:
         self._hsm_calls.labels(outcome).observe(seconds)
         if answered_at is None:
             return
-        if self._hsm_answered is None:
-            self._hsm_answered = Gauge(
-                "kms_hsm_last_answer_timestamp_seconds",
-                "When the HSM last answered the process that it answered longest ago.",
-                registry=self._registry,
-                multiprocess_mode="livemin",
-            )
-        self._hsm_answered.set(answered_at.timestamp())
+        with self._lock:
+            if self._hsm_answered is None:
+                self._hsm_answered = Gauge(
+                    "kms_hsm_last_answer_timestamp_seconds",
+                    "When the HSM last answered the process that it answered longest ago.",
+                    registry=self._registry,
+                    multiprocess_mode="livemin",
+                )
+            self._hsm_answered.set(answered_at.timestamp())

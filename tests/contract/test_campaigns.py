@@ -289,7 +289,7 @@ class TestCompromise:
         doubt = build_key_set(91, security_domain_id=ssd(1), master_id=NEW.id, delivery=Delivery.IN_DOUBT)
         never = build_key_set(92, security_domain_id=ssd(1), master_id=NEW.id, delivery=Delivery.PLANNED, kcvs=())
         mine = build_key_set(93, security_domain_id=isd(2), master_id=OLD.id, delivery=Delivery.IN_DOUBT)
-        changes = {"state": KeyState.PRE_ACTIVATION, "expires_at": None, "proved_at": None}
+        changes: dict[str, Any] = {"state": KeyState.PRE_ACTIVATION, "expires_at": None, "proved_at": None}
         with store.transaction() as tx:
             tx.key_sets.add_all([replace(item, **changes) for item in (doubt, never, mine)])
         mark_all(store, OLD.id)

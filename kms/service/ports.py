@@ -11,21 +11,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from kms.card.keys import KcvMethod, KeyPort, KeyType
+from kms.card.keys import KcvMethod, KeyPort, KeyType, MasterRef
 from kms.domain.alarms import Alarm
 from kms.domain.audit import AuditEvent
 from kms.domain.audit_chain import AuditRecord, ChainHead, Checkpoint
-from kms.domain.campaigns import Campaign, CampaignCounts, CampaignState, Filled
 from kms.domain.cards import Application, Card, SecurityDomain
-from kms.domain.compromises import Affected, AffectedDomain, Marked, MasterUse, Remedy
 from kms.domain.housekeeping import ExpiredVisits, FleetFigures, Overdue
 from kms.domain.keys import KeySet, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
 from kms.domain.leases import JobRun, Lease
 from kms.domain.orders import Report
+from kms.domain.pending import PendingCursor, PendingFilter, PendingRows
 from kms.domain.recovery import AnchorMark, KeyFinding, PlatformState, RepairOrder
 from kms.domain.transfers import Envelope, RelayedOrder, Transfer, TransferAnswer, TransferRequest, TransferState
 from kms.domain.updates import KeyUpdate
 from kms.domain.visits import Terminal, Visit, VisitEvent
+from kms.errors import Code
+from kms.service.campaign_ports import CampaignRepository, Compromises
 from kms.service.policy_ports import PolicyRepository, Sweeps
 
 T = TypeVar("T")
@@ -90,56 +91,12 @@ class KeyUpdateRepository(Repository[KeyUpdate], Protocol):
     def list_for_domain(self, security_domain_id: str) -> Sequence[KeyUpdate]: ...
 
 
-class CampaignRepository(Repository[Campaign], Protocol):
-    def find_by_name(self, name: str) -> Campaign | None: ...
-    def list_in(self, states: Sequence[CampaignState]) -> Sequence[Campaign]:
-        """The campaigns in these states, oldest first."""
-        ...
+class PendingRepository(Protocol):
+    def list_page(self, wanted: PendingFilter, *, limit: int, after: PendingCursor | None = None) -> PendingRows:
+        """A page of the open updates of cards in service, the earliest due first, after a cursor.
 
-    def count_matching(self, campaign: Campaign) -> Filled:
-        """What filling would come to; writes nothing, and the campaign need not be stored."""
-        ...
-
-    def fill(self, campaign: Campaign, *, due_at: datetime, limit: int, at: datetime) -> Filled:
-        """Add updates for the next security domains after the cursor, at most `limit`; who has an open one gets none.
-
-        The campaign's own row is not changed. Raises `input.conflict` or `visit.conflict` where another adds an update
-        for one of them at the same time; the transaction may be tried again.
+        One with fewer rows than `limit` is the last only if its `after` is None.
         """
-        ...
-
-    def count_updates(self, campaign_id: str, now: datetime) -> CampaignCounts:
-        """What became of the campaign's updates, in one statement."""
-        ...
-
-    def cancel_pending(self, campaign_id: str, *, at: datetime, why: str, limit: int) -> int:
-        """Cancel at most `limit` updates that no visit has begun; returns how many."""
-        ...
-
-
-class Compromises(Protocol):
-    """Masters and what is below them. `no_route`: profiles of cards whose compromised keys only people replace."""
-
-    def mark(self, master_id: str, *, limit: int, at: datetime) -> Marked:
-        """Mark what is below the master in the next security domains, at most `limit`, as COMPROMISED.
-
-        Their cards are claimed and their open visits fenced; open updates that would run under such a set are
-        cancelled; a provider's issuer is to be asked. What is marked already is not come to again.
-        """
-        ...
-
-    def find_use(self, master_id: str) -> MasterUse:
-        """What hangs on a master."""
-        ...
-
-    def count_affected(self, master_id: str, no_route: tuple[str, ...]) -> Affected:
-        """The security domains below a compromised master by what becomes of them."""
-        ...
-
-    def list_affected(
-        self, master_id: str, no_route: tuple[str, ...], *, remedies: Sequence[Remedy], limit: int, offset: int
-    ) -> Sequence[AffectedDomain]:
-        """A page of them by card identity and AID; `remedies` empty: all."""
         ...
 
 
@@ -372,6 +329,8 @@ class Transaction(Protocol):
     @property
     def housekeeping(self) -> HousekeepingRepository: ...
     @property
+    def pending(self) -> PendingRepository: ...
+    @property
     def platform_state(self) -> PlatformStateRepository: ...
     @property
     def repair_orders(self) -> RepairOrderRepository: ...
@@ -439,6 +398,55 @@ class NewKek:
 
     master: NewMaster
     wrapped: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ExpectedObject:
+    """A key on record that the HSM should hold. `name`: for people. One of `master` and `pair` once it is made.
+
+    `pair`: what the key pair is for, and its public half (DER).
+    """
+
+    name: str
+    object_id: bytes
+    master: MasterRef | None = None
+    pair: tuple[PlatformKeyPurpose, bytes] | None = None
+
+    @property
+    def is_made(self) -> bool:
+        """Whether it must be there; one that is planned may be, when its making was cut off."""
+        return self.master is not None or self.pair is not None
+
+
+@dataclass(frozen=True)
+class ObjectFinding:
+    """What the HSM says of an expected key. `code`: None when it is as it was made, else `key.*`, with its text."""
+
+    name: str
+    object_id: bytes
+    code: Code | None
+    text: str
+
+
+@dataclass(frozen=True)
+class UnexpectedObject:
+    """An object in the HSM that is on nobody's record.
+
+    `dangerous`: it could both wrap a key and open what it wrapped.
+    """
+
+    object_id: bytes
+    label: str
+    kind: str
+    dangerous: bool
+
+
+@dataclass(frozen=True)
+class ObjectReport:
+    """The token's lasting objects held against the record."""
+
+    findings: tuple[ObjectFinding, ...]
+    unexpected: tuple[UnexpectedObject, ...]
 
 
 class Vault(Protocol):
@@ -518,6 +526,14 @@ class Vault(Protocol):
         """Raise unless the pair is there as it was made.
 
         Raises `key.missing`, `key.ambiguous`, `key.attributes`, `key.kcv-mismatch` for another public half.
+        """
+        ...
+
+    def check_objects(self, expected: Sequence[ExpectedObject]) -> ObjectReport:
+        """Look at every lasting object: expected keys by their attributes and check values, and what else is there.
+
+        A key that is not as it was made is refused at its next use, as it would be had it been looked up for the first
+        time. Raises `hsm.*`.
         """
         ...
 

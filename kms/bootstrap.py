@@ -29,6 +29,7 @@ from kms.service.compromise import CompromiseService
 from kms.service.domain_requests import DomainRequests
 from kms.service.exchange import ExchangeService
 from kms.service.keys import KeyService
+from kms.service.pending import PendingService
 from kms.service.platform_keys import PlatformKeyService
 from kms.service.policies import PolicyService
 from kms.service.recovery import RecoveryService
@@ -36,6 +37,7 @@ from kms.service.relay import Relay
 from kms.service.repair import RepairService
 from kms.service.sweeps import SweepService
 from kms.service.terminals import TerminalService
+from kms.service.token_check import TokenCheck
 from kms.service.transfers import TransferService
 from kms.service.updates import UpdateService
 from kms.service.visit_step import VisitLimits
@@ -67,6 +69,7 @@ class Platform:
     vault: TokenVault
     keys: KeyService
     platform_keys: PlatformKeyService
+    token_check: TokenCheck
     exchange: ExchangeService
     audit_log: AuditLogService
     cards: CardService
@@ -77,6 +80,7 @@ class Platform:
     applications: ApplicationService
     visits: VisitService
     transfers: TransferService
+    pending: PendingService
     recovery: RecoveryService
     repair: RepairService
     policies: PolicyService
@@ -127,6 +131,7 @@ def open_platform(config: Config) -> Platform:
             valid_for=timedelta(days=config.keys.master_valid_days),
         ),
         platform_keys=platform_keys,
+        token_check=TokenCheck(store=store, vault=vault, clock=clock, identifiers=identifiers),
         audit_log=AuditLogService(
             store=store,
             clock=clock,
@@ -194,6 +199,7 @@ def open_platform(config: Config) -> Platform:
             platform=config.platform.name,
         ),
         visits=visits,
+        pending=PendingService(store=store),
         recovery=recovery,
         repair=RepairService(
             store=store,

@@ -9,7 +9,7 @@ is checked.
 import json
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -25,7 +25,10 @@ FIRST_PAUSE = 0.5  # seconds; doubled after each failure
 LONGEST_PAUSE = 15.0
 CONFLICT = "visit.conflict"  # the server's code for a card whose record another visit is writing: "report again"
 CONFLICT_ATTEMPTS = 5
-ABOUT_A_CARD = ("card.quarantined",)  # the server's 403 that concerns the card alone: the terminal serves the next one
+ABOUT_A_CARD = (
+    "card.quarantined",
+    "terminal.not-allowed",
+)  # the server's 403 that concerns the card alone: the terminal serves the next one
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,24 @@ class PendingCard:
 
     identity: str
     pending: tuple[PendingWork, ...]
+
+
+@dataclass(frozen=True)
+class PendingQuery:
+    """Which pending work: of a security domain, for a reason, due before a time (ISO 8601). `most`: cards at most."""
+
+    aid: bytes | None = None
+    reason: str = ""
+    due_before: str = ""
+    most: int | None = None
+
+    def build(self) -> dict[str, str]:
+        """The query of the request."""
+        given = {"aid": self.aid.hex().upper() if self.aid else "", "reason": self.reason, "dueBefore": self.due_before}
+        return {name: value for name, value in given.items() if value}
+
+
+ALL_PENDING = PendingQuery()
 
 
 @dataclass(frozen=True)
@@ -106,21 +127,34 @@ class ServerClient:
             raise _violation("the answer to the application has no sessionId")
         return Applied(session_id, state)
 
-    def list_pending(self, card_identity: bytes | None = None) -> tuple[PendingCard, ...]:
-        """List what waits for one card, or for all cards that this terminal serves."""
-        query = {} if card_identity is None else {"card": card_identity.hex().upper()}
-        cards: list[PendingCard] = []
+    def list_pending(
+        self, card_identity: bytes | None = None, wanted: PendingQuery = ALL_PENDING
+    ) -> tuple[PendingCard, ...]:
+        """List what waits for one card, or for all cards that this terminal serves, the earliest due first."""
+        return tuple(card for page in self.iterate_pending(card_identity, wanted) for card in page)
+
+    def iterate_pending(
+        self, card_identity: bytes | None = None, wanted: PendingQuery = ALL_PENDING
+    ) -> Iterator[tuple[PendingCard, ...]]:
+        """The same page by page, as the server gives it; a page may be empty and not the last."""
+        query = wanted.build() | ({} if card_identity is None else {"card": card_identity.hex().upper()})
+        left = wanted.most
         while True:
             answer = _parse_object(self._request("GET", "/api/v1/pending", query=query))
             try:
-                page = [_parse_pending(card) for card in _as_list(answer["cards"])]
-                offset = answer.get("next")
+                page = tuple(_parse_pending(card) for card in _as_list(answer["cards"]))
+                cursor = answer.get("next")
             except (KeyError, TypeError) as error:
                 raise _violation("the list of pending work has not the agreed form") from error
-            cards.extend(page)
-            if not page or not isinstance(offset, int):
-                return tuple(cards)
-            query = {**query, "offset": str(offset)}
+            if left is not None:
+                page = page[:left]
+                left -= len(page)
+            yield page
+            if left == 0 or not isinstance(cursor, str):
+                return
+            if cursor == query.get("cursor"):
+                raise _violation("the list of pending work does not go on")
+            query = {**query, "cursor": cursor}
 
     def _seram(self, path: str, session_id: str, body: dict[str, object], cookies: Mapping[str, str]) -> Answer:
         response = self._request("POST", path, query={"sessionId": session_id}, json_body=body, cookies=cookies)

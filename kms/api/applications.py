@@ -6,13 +6,14 @@ Rules: these addresses are ours, beside SERAM (DESIGN section 3); unknown fields
 from typing import Annotated
 
 from apiflask import APIBlueprint
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from kms.api.messages import Aid, Identity, Message, Time, build_hex, build_time
 from kms.api.openapi import may_answer
 from kms.api.services import ApiPlatform
 from kms.api.terminals import get_terminal
-from kms.domain.pending import PendingCard
+from kms.domain.pending import PendingCard, PendingFilter, build_cursor, parse_cursor
+from kms.domain.updates import UpdateReason
 from kms.errors import Code
 
 MAX_LIMIT = 200
@@ -57,11 +58,14 @@ class ApplicationAnswer(Message):
 
 
 class PendingQuery(Message):
-    """Which cards, and which page of them."""
+    """Which updates, and which page of them. `cursor`: what the page before gave as `next`."""
 
     card: Identity | None = None
+    aid: Aid | None = None
+    reason: UpdateReason | None = None
+    due_before: AwareDatetime | None = None
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 50
-    offset: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    cursor: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
 
 class PendingUpdate(Message):
@@ -80,10 +84,13 @@ class PendingCardAnswer(Message):
 
 
 class PendingAnswer(Message):
-    """A page of cards. `next`: the offset of the next page, null on the last."""
+    """A page of cards, the earliest due first; a card may be on more than one.
+
+    `next`: the cursor of the next page, null on the last. A page may hold less than asked for and still have one.
+    """
 
     cards: list[PendingCardAnswer]
-    next: int | None
+    next: str | None
 
 
 def build_applications(platform: ApiPlatform) -> APIBlueprint:
@@ -101,6 +108,7 @@ def build_applications(platform: ApiPlatform) -> APIBlueprint:
             Code.NOT_FOUND,
             Code.CARD_UNKNOWN,
             Code.CARD_QUARANTINED,
+            Code.TERMINAL_NOT_ALLOWED,
             Code.CONFLICT,
             Code.VISIT_CONFLICT,
             *_ISSUER,
@@ -124,16 +132,24 @@ def build_applications(platform: ApiPlatform) -> APIBlueprint:
     @applications.output(PendingAnswer)
     @applications.doc(
         summary="What waits for the cards a terminal serves",
-        extensions=may_answer(*_ALWAYS, Code.INPUT_INVALID, Code.CARD_UNKNOWN, Code.CARD_QUARANTINED),
+        extensions=may_answer(
+            *_ALWAYS, Code.INPUT_INVALID, Code.CARD_UNKNOWN, Code.CARD_QUARANTINED, Code.TERMINAL_NOT_ALLOWED
+        ),
     )
     def pending(query_data: PendingQuery) -> PendingAnswer:
-        identity = bytes.fromhex(query_data.card) if query_data.card else None
-        # One more than asked for says whether there is a next page.
-        found = platform.applications.pending(get_terminal(), identity, query_data.limit + 1, query_data.offset)
-        more = len(found) > query_data.limit
+        wanted = PendingFilter(
+            aid=bytes.fromhex(query_data.aid) if query_data.aid else None,
+            reason=query_data.reason,
+            due_before=query_data.due_before,
+        )
+        after = parse_cursor(query_data.cursor) if query_data.cursor else None
+        if query_data.card:
+            page = platform.pending.list_for_card(get_terminal(), bytes.fromhex(query_data.card), wanted)
+        else:
+            page = platform.pending.list_page(get_terminal(), wanted, limit=query_data.limit, after=after)
         return PendingAnswer(
-            cards=[_build_card(card) for card in found[: query_data.limit]],
-            next=query_data.offset + query_data.limit if more else None,
+            cards=[_build_card(card) for card in page.cards],
+            next=build_cursor(page.after) if page.after is not None else None,
         )
 
     return applications

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kms.domain.orders import Order, Report
-from kms.domain.pending import PendingCard
+from kms.domain.pending import PendingCursor, PendingFilter, PendingPage
 from kms.domain.transfers import Envelope, RelayedOrder, Transfer, TransferAnswer, TransferRequest, TransferState
 from kms.domain.visits import Terminal
 
@@ -46,8 +46,18 @@ class ApplicationService(Protocol):
         """Record a card user's application. Raises `card.unknown`, `card.quarantined`, `input.not-found`."""
         ...
 
-    def pending(self, terminal: Terminal, identity: bytes | None, limit: int, offset: int) -> Sequence[PendingCard]:
-        """Find the cards with open updates, all or one."""
+
+class PendingService(Protocol):
+    """What waits for the cards that a terminal may serve."""
+
+    def list_page(
+        self, terminal: Terminal, wanted: PendingFilter, *, limit: int, after: PendingCursor | None = None
+    ) -> PendingPage:
+        """A page of open updates, by card."""
+        ...
+
+    def list_for_card(self, terminal: Terminal, identity: bytes, wanted: PendingFilter) -> PendingPage:
+        """What waits for one card. Raises `card.unknown`, `card.quarantined`, `terminal.not-allowed`."""
         ...
 
 
@@ -117,6 +127,11 @@ class ApiPlatform(Protocol):
     @property
     def applications(self) -> ApplicationService:
         """Applications and pending work."""
+        ...
+
+    @property
+    def pending(self) -> PendingService:
+        """What is pending."""
         ...
 
     @property

@@ -2,6 +2,7 @@
 
 import click
 
+from kms.domain.terminal_limits import CardSpan, build_span
 from kms.errors import Code, KmsError
 
 
@@ -41,7 +42,26 @@ class FilledType(click.ParamType[str]):
         return text
 
 
+class CardSpanType(click.ParamType[CardSpan]):
+    """A range of card identities, `FROM-TO` in hex."""
+
+    name = "from-to"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> CardSpan:
+        """Parse; a fault is one of usage."""
+        if isinstance(value, CardSpan):
+            return value
+        first, _, last = str(value).partition("-")
+        try:
+            return build_span(bytes.fromhex(first), bytes.fromhex(last))
+        except ValueError:
+            self.fail("is not hex.", param, ctx)
+        except KmsError as error:
+            self.fail(error.detail, param, ctx)
+
+
 FILLED = FilledType()
+CARD_SPAN = CardSpanType()
 IDENTITY = HexType(1, 32)
 AID = HexType(5, 16)
 FINGERPRINT = HexType(32, 32)

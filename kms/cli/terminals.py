@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives import hashes
 
 from kms.cli.context import get_actor, get_platform, get_store, json_option, page_options
 from kms.cli.output import build_record, print_record, print_rows
-from kms.cli.params import FILLED, FINGERPRINT
+from kms.cli.params import AID, CARD_SPAN, FILLED, FINGERPRINT
+from kms.domain.terminal_limits import CardSpan, TerminalLimits
 
 
 @click.group("terminals")
@@ -46,7 +47,9 @@ def list_terminals(ctx: click.Context, limit: int, offset: int, as_json: bool) -
     """List terminals, the oldest first."""
     with get_store(ctx).reading() as reading:
         rows = [build_record(item) for item in reading.terminals.list(limit=limit, offset=offset)]
-    print_rows(rows, ("name", "state", "reason", "enrolled_at", "fingerprint"), as_json=as_json, title="Terminals")
+    print_rows(
+        rows, ("name", "state", "reason", "limits", "enrolled_at", "fingerprint"), as_json=as_json, title="Terminals"
+    )
 
 
 @terminals_group.command("suspend")
@@ -67,6 +70,33 @@ def suspend_terminal(ctx: click.Context, name: str, reason: str, as_json: bool) 
 def resume_terminal(ctx: click.Context, name: str, as_json: bool) -> None:
     """Serve the suspended terminal NAME again."""
     terminal = get_platform(ctx).terminals.resume(name, actor=get_actor())
+    print_record(build_record(terminal), as_json=as_json, title="Terminal")
+
+
+@terminals_group.command("limit")
+@click.argument("name")
+@click.option("--cards", "spans", type=CARD_SPAN, multiple=True, metavar="FROM-TO", help="Cards it may serve, in hex.")
+@click.option("--ssd", "aids", type=AID, multiple=True, help="AID of a security domain it may serve.")
+@click.option("--all", "everything", is_flag=True, help="Lift all limits.")
+@json_option
+@click.pass_context
+def limit_terminal(  # noqa: PLR0917 - click hands each option over by name
+    ctx: click.Context,
+    name: str,
+    spans: tuple[CardSpan, ...],
+    aids: tuple[bytes, ...],
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """Limit the terminal NAME to card ranges and security domains; what is not named is not served there.
+
+    Give --cards and --ssd as often as needed; they take the place of the limits before. A limit of one kind leaves the
+    other kind open. A security domain's first keys need its own AID alone; the card's ISD is rotated where its AID is
+    named.
+    """
+    if everything == bool(spans or aids):
+        raise click.UsageError("Give limits, or --all to lift them.", ctx)
+    terminal = get_platform(ctx).terminals.limit(name, TerminalLimits(spans, aids), actor=get_actor())
     print_record(build_record(terminal), as_json=as_json, title="Terminal")
 
 

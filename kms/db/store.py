@@ -28,6 +28,7 @@ from kms.db.repositories.key_sets import SqlKeySetRepository
 from kms.db.repositories.key_updates import SqlKeyUpdateRepository
 from kms.db.repositories.leases import SqlLeaseRepository
 from kms.db.repositories.master_keys import SqlMasterKeyRepository
+from kms.db.repositories.pending import SqlPendingRepository
 from kms.db.repositories.platform_keys import SqlPeerKeyRepository, SqlPlatformKeyRepository
 from kms.db.repositories.policies import SqlPolicyRepository
 from kms.db.repositories.recovery import (
@@ -128,6 +129,11 @@ class SqlTransaction:
     def leases(self) -> SqlLeaseRepository:
         """Leases and the last runs of jobs."""
         return SqlLeaseRepository(self._connection)
+
+    @cached_property
+    def pending(self) -> SqlPendingRepository:
+        """The list of what is pending."""
+        return SqlPendingRepository(self._connection)
 
     @cached_property
     def platform_state(self) -> SqlPlatformStateRepository:

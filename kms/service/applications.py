@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 
 from kms.config import CatalogueEntry
 from kms.domain.audit import AuditEvent
-from kms.domain.cards import Application, ApplicationState, Card, CardState, DomainKind, DomainState, SecurityDomain
-from kms.domain.pending import PendingCard, PendingItem
+from kms.domain.cards import Application, ApplicationState, Card, DomainKind, DomainState, SecurityDomain
+from kms.domain.terminal_limits import check_card_allowed, check_domain_allowed
 from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateReason, UpdateState
 from kms.domain.visits import Terminal
 from kms.errors import Code, KmsError
 from kms.service.domain_requests import DomainRequests, holds_trusted_keys
+from kms.service.pending import get_served_card
 from kms.service.ports import Clock, Identifiers, Store, Transaction
-from kms.service.visits import VisitService, check_served, until_claimed
+from kms.service.visits import VisitService, until_claimed
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,14 @@ class ApplicationService:
     def apply(self, terminal: Terminal, card_identity: bytes, application_aid: bytes) -> AppliedFor:
         """Record a card user's application and open the visit for it.
 
-        Raises `input.not-found` for an application that is not in the catalogue, `card.unknown`, `card.quarantined`.
+        Raises `input.not-found` for an application that is not in the catalogue, `card.unknown`, `card.quarantined`,
+        `terminal.not-allowed`.
         """
         entry = self._catalogue.get(application_aid)
         if entry is None:
             raise KmsError(Code.NOT_FOUND, "this application is not in the platform's catalogue")
+        check_card_allowed(terminal.limits, card_identity)
+        check_domain_allowed(terminal.limits, entry.ssd_aid)
         if entry.managed_by == "provider":
             self._requests.ensure(terminal, card_identity, entry)
         return until_claimed(lambda: self._apply(terminal, card_identity, entry))
@@ -71,22 +75,6 @@ class ApplicationService:
             session_id = self._new_session_id()
             self._visits.open_visit(tx, terminal, card, session_id)
         return AppliedFor(session_id, application.state)
-
-    def pending(self, terminal: Terminal, identity: bytes | None, limit: int, offset: int) -> Sequence[PendingCard]:
-        """List the cards with open updates, all or one. Raises `card.unknown` for one that is not enrolled."""
-        del terminal  # every enrolled terminal serves every card of its platform
-        with self._store.transaction() as tx:
-            if identity is None:
-                cards = tx.cards.list_pending(limit=limit, offset=offset)
-            else:
-                cards = [get_served_card(tx, identity)] if offset == 0 else []
-            return [self._list_pending(tx, card) for card in cards]
-
-    def _list_pending(self, tx: Transaction, card: Card) -> PendingCard:
-        aids = {domain.id: domain.aid for domain in tx.security_domains.list_for_card(card.id)}
-        updates = tx.key_updates.list_open_for_card(card.id)
-        items = tuple(PendingItem(aids[item.security_domain_id], item.reason, item.due_at) for item in updates)
-        return PendingCard(card.identity, items)
 
     def _ensure_domain(self, tx: Transaction, card: Card, entry: CatalogueEntry) -> SecurityDomain:
         domain = tx.security_domains.find_by_aid(card.id, entry.ssd_aid)
@@ -152,15 +140,6 @@ class ApplicationService:
         actor = f"terminal {terminal.name}"
         event = AuditEvent(self._identifiers.new(), self._clock.now(), actor, action, subject, "done", "", where)
         tx.audit.append(event)
-
-
-def get_served_card(tx: Transaction, identity: bytes) -> Card:
-    """Get a card that is served. Raises `card.unknown`, `card.quarantined`."""
-    card = tx.cards.find_by_identity(identity)
-    if card is None or card.state is CardState.RETIRED:
-        raise KmsError(Code.CARD_UNKNOWN, "no card with this identity is enrolled: import it first")
-    check_served(card)
-    return card
 
 
 def _has_open_update(tx: Transaction, domain: SecurityDomain) -> bool:

@@ -7,6 +7,7 @@ resumed; REVOKED is final. Every change writes an audit event in its transaction
 from dataclasses import replace
 
 from kms.domain.audit import AuditEvent
+from kms.domain.terminal_limits import MAX_LIMITS, TerminalLimits
 from kms.domain.visits import Terminal, TerminalState
 from kms.errors import Code, KmsError
 from kms.service.ports import Clock, Identifiers, Store
@@ -64,6 +65,26 @@ class TerminalService:
     def revoke(self, name: str, *, reason: str, actor: str) -> Terminal:
         """Serve the terminal never again. Raises `input.not-found`, `input.conflict`."""
         return self._change(name, TerminalState.REVOKED, "terminal.revoke", reason, actor)
+
+    def limit(self, name: str, limits: TerminalLimits, *, actor: str) -> Terminal:
+        """Say which cards and security domains the terminal may serve; `NO_LIMITS`: all.
+
+        Raises `input.not-found`, `input.invalid` for more than 200 limits, `input.conflict` for a revoked terminal.
+        """
+        if len(limits.cards) + len(limits.aids) > MAX_LIMITS:
+            raise KmsError(Code.INPUT_INVALID, f"A terminal has at most {MAX_LIMITS} limits; join ranges.")
+        with self._store.transaction() as transaction:
+            before = transaction.terminals.find_by_name(name)
+            if before is None:
+                raise KmsError(Code.NOT_FOUND, "There is no terminal with this name.")
+            if before.state is TerminalState.REVOKED:
+                raise KmsError(Code.CONFLICT, "The terminal is REVOKED: it serves nothing any more.")
+            terminal = replace(before, limits=limits)
+            transaction.terminals.save(terminal)
+            told = f"{len(limits.cards)} card ranges, {len(limits.aids)} security domains; none means all"
+            event = self._build_event(replace(terminal, reason=told), "terminal.limit", actor)
+            transaction.audit.append(event)
+        return terminal
 
     def authenticate(self, fingerprint: bytes) -> Terminal:
         """Get the terminal of a client certificate. Raises `terminal.unknown`, `terminal.refused`."""

@@ -36,8 +36,8 @@ from kms.domain.transfers import (
 from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateReason, UpdateState
 from kms.domain.visits import Terminal, TerminalState
 from kms.errors import Code, KmsError
-from kms.service.applications import get_served_card
 from kms.service.key_refs import build_key_set_ref, build_master_ref
+from kms.service.pending import get_served_card
 from kms.service.plan import names_domain
 from kms.service.ports import Clock, Identifiers, Store, Transaction, Vault
 from kms.service.visits import VisitService, until_claimed

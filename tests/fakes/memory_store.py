@@ -22,6 +22,7 @@ from kms.domain.housekeeping import DoubtedSet, ExpiredVisits, FleetFigures, Ove
 from kms.domain.keys import Delivery, KeySet, KeyState, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
 from kms.domain.leases import JobRun, Lease
 from kms.domain.policies import PolicyState, PolicyVersion
+from kms.domain.pending import PendingCursor, PendingFilter, PendingItem, PendingRow, PendingRows
 from kms.domain.recovery import KeyFinding, PlatformState, RepairOrder, RepairState
 from kms.domain.transfers import OPEN_TRANSFERS, Transfer
 from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateState
@@ -573,6 +574,28 @@ class MemoryAudit:
         return [item for item in self._checkpoints if item.number > after][:limit]
 
 
+class MemoryPending:
+    def __init__(self, tables: "Tables") -> None:
+        self._tables = tables
+
+    def list_page(self, wanted: PendingFilter, *, limit: int, after: PendingCursor | None = None) -> PendingRows:
+        rows = sorted(self._rows(wanted), key=lambda row: (row.item.due_at, row.update_id))
+        if after is not None:
+            rows = [row for row in rows if (row.item.due_at, row.update_id) > (after.due_at, after.update_id)]
+        page = rows[:limit]
+        more = PendingCursor(page[-1].item.due_at, page[-1].update_id) if len(rows) > limit else None
+        return PendingRows(tuple(page), more)
+
+    def _rows(self, wanted: PendingFilter) -> Iterator[PendingRow]:
+        for update in self._tables.key_updates.values():
+            domain = self._tables.security_domains[update.security_domain_id]
+            card = self._tables.cards[domain.card_id]
+            item = PendingItem(domain.aid, update.reason, update.due_at)
+            served = is_served(update, self._tables.campaigns) and card.state is CardState.ENROLLED
+            if served and wanted.limits.allows_card(card.identity) and wanted.accepts(item):
+                yield PendingRow(update.id, card.identity, item)
+
+
 class MemoryPlatformState(MemoryRepository[PlatformState]):
     noun = "platform state"
 
@@ -659,6 +682,7 @@ class MemoryTransaction:
         self.transfers = MemoryTransfers(tables.transfers)
         self.platform_keys = MemoryPlatformKeys(tables.platform_keys)
         self.peer_keys = MemoryPeerKeys(tables.peer_keys)
+        self.pending = MemoryPending(tables)
         self.platform_state = MemoryPlatformState(tables.platform_state)
         self.repair_orders = MemoryRepairOrders(tables.repair_orders)
         self.key_findings = MemoryKeyFindings(tables.key_findings)

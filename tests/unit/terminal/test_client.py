@@ -184,10 +184,10 @@ def test_an_application_without_a_session_is_refused(answer: object) -> None:
 
 def test_pending_work_is_read_page_by_page() -> None:
     def handler(request: httpx.Request) -> httpx.Response:
-        page = int(request.url.params.get("offset", "0"))
+        page = int(request.url.params.get("cursor", "0"))
         work = {"aid": "A000000001", "reason": "EXPIRY", "dueAt": "2030-01-01T00:00:00Z"}
         card = {"identity": f"0{page}", "pending": [work]}
-        return httpx.Response(200, json={"cards": [card], "next": page + 1 if page < 2 else None})
+        return httpx.Response(200, json={"cards": [card], "next": str(page + 1) if page < 2 else None})
 
     found = make_client(handler).list_pending()
     assert [card.identity for card in found] == ["00", "01", "02"]

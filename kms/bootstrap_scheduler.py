@@ -98,13 +98,7 @@ def open_scheduler(platform: Platform) -> SchedulerParts:
         ),
         sweeps=SweepService(store=store, clock=clock, identifiers=identifiers, platform=name),
         campaigns=CampaignService(store=store, clock=clock, identifiers=identifiers, platform=name),
-        tokens=TokenCheck(
-            store=store,
-            clock=clock,
-            identifiers=identifiers,
-            list_masters=platform.keys.list_presence,
-            list_key_pairs=platform.platform_keys.list_presence,
-        ),
+        tokens=TokenCheck(store=store, vault=platform.vault, clock=clock, identifiers=identifiers),
         audit_log=AuditLogService(
             store=store,
             clock=clock,

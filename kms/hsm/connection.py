@@ -15,7 +15,7 @@ from kms.hsm.wrapping import WrapPlan
 class LoadedMaster:
     """A master that was found, with its attributes checked. `check_values`: those asked for so far, by method.
 
-    `use`: what its attributes let it do.
+    `use`: what its attributes let it do. `checked_at`: when its attributes were compared, monotonic seconds.
     `k1`: the CMAC subkey of an AES master, 16 bytes, once a derivation needed it.
     """
 
@@ -25,6 +25,7 @@ class LoadedMaster:
     check_values: dict[KcvMethod, bytes] = field(default_factory=dict)
     k1: bytes | None = field(default=None, repr=False)
     use: MasterUse = MasterUse.DERIVE
+    checked_at: float = 0.0
 
 
 @dataclass

@@ -38,6 +38,10 @@ MAX_COMPONENTS = 5
 
 _WITHOUT_PARITY = 0xFEFE_FEFE_FEFE_FEFE  # the lowest bit of each byte of a DES key is no key bit
 
+# After how long a master that a connection knows is looked up and checked anew: a deviation that a check of the whole
+# token finds in one process is then noticed in all.
+RECHECK_S = 300.0
+
 # How old a connection may be to be believed when it says "no such key" and nothing else proves it alive.
 FRESH_S = 1.0
 
@@ -69,12 +73,15 @@ def get_method_for_people(key_type: KeyType) -> KcvMethod:
 
 
 def get_master(connection: Connection, ref: MasterRef, now: float) -> LoadedMaster:
-    """Find a master and check it. No call when this connection has looked it up and checked it before.
+    """Find a master and check it. No call when this connection has looked it up and checked it lately.
 
     Raises `key.missing`, `key.ambiguous`, `key.attributes`, `key.kcv-mismatch`; ConnectionLostError when "missing" may
     mean that the token was away. `now`: monotonic seconds.
     """
     master = connection.masters.get(ref.object_id)
+    if master is not None and now - master.checked_at > RECHECK_S:
+        del connection.masters[ref.object_id]
+        master = None
     if master is None:
         secret = find_object(connection, ref.object_id)
         if secret is None:
@@ -84,6 +91,7 @@ def get_master(connection: Connection, ref: MasterRef, now: float) -> LoadedMast
                 f"no master key with object id {ref.object_id.hex().upper()} in the HSM; is this the right token?",
             )
         master = load_master(secret, ref.object_id)
+        master.checked_at = now
     if master.key_type is not ref.key_type:
         raise KmsError(
             Code.KEY_ATTRIBUTES,

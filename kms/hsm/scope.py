@@ -222,7 +222,9 @@ class TokenScope:
     ) -> tuple[bytes, Sequence[bytes]]:
         """The subkey K1 and each message's chaining value before its last block, in as few calls as can be."""
         if parent.object_id:
-            master = connection.masters[parent.object_id]
+            master = connection.masters.get(parent.object_id)
+            if master is None:
+                raise _build_refusal("this master was found changed since it was looked up; `kms hsm objects` says how")
             if master.k1 is None:
                 master.k1 = _build_subkey(read_zero_block(master.secret))
             return master.k1, [bytes(BLOCK)] * len(messages)

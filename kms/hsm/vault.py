@@ -11,8 +11,9 @@ from datetime import datetime
 
 from kms.card.keys import KcvMethod, KeyType
 from kms.domain.keys import PlatformKeyPurpose
+from kms.domain.token_objects import ExpectedObject, ObjectReport
 from kms.errors import Code, KmsError
-from kms.hsm import keks, key_pairs, masters
+from kms.hsm import keks, key_pairs, masters, objects
 from kms.hsm.gateway import Gateway
 from kms.hsm.scope import TokenScope
 from kms.hsm.settings import HsmSettings
@@ -150,6 +151,20 @@ class TokenVault:
         """See `Vault.check_key_pair`."""
         with self._gateway.connect() as connection:
             key_pairs.check_key_pair(connection, object_id, purpose, public_key_der, self._gateway.now())
+
+    def check_objects(self, expected: Sequence[ExpectedObject]) -> ObjectReport:
+        """See `Vault.check_objects`."""
+        try:
+            return self._check_objects(expected)
+        except KmsError as error:
+            # An old connection that does not find a key gives itself up; a new one is to be believed.
+            if error.code is not Code.HSM_UNAVAILABLE:
+                raise
+        return self._check_objects(expected)
+
+    def _check_objects(self, expected: Sequence[ExpectedObject]) -> ObjectReport:
+        with self._gateway.connect() as connection:
+            return objects.check_objects(connection, expected, self._gateway.now())
 
     def generate_kek(self, object_id: bytes, label: str, peer_transport_public: bytes) -> NewKek:
         """See `Vault.generate_kek`."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from kms.card.keys import KcvMethod, KeyPort, KeyType, MasterRef
+from kms.card.keys import KcvMethod, KeyPort, KeyType
 from kms.domain.alarms import Alarm
 from kms.domain.audit import AuditEvent
 from kms.domain.audit_chain import AuditRecord, ChainHead, Checkpoint
@@ -22,10 +22,10 @@ from kms.domain.leases import JobRun, Lease
 from kms.domain.orders import Report
 from kms.domain.pending import PendingCursor, PendingFilter, PendingRows
 from kms.domain.recovery import AnchorMark, KeyFinding, PlatformState, RepairOrder
+from kms.domain.token_objects import ExpectedObject, ObjectReport
 from kms.domain.transfers import Envelope, RelayedOrder, Transfer, TransferAnswer, TransferRequest, TransferState
 from kms.domain.updates import KeyUpdate
 from kms.domain.visits import Terminal, Visit, VisitEvent
-from kms.errors import Code
 from kms.service.campaign_ports import CampaignRepository, Compromises
 from kms.service.policy_ports import PolicyRepository, Sweeps
 
@@ -398,55 +398,6 @@ class NewKek:
 
     master: NewMaster
     wrapped: bytes = field(repr=False)
-
-
-@dataclass(frozen=True)
-class ExpectedObject:
-    """A key on record that the HSM should hold. `name`: for people. One of `master` and `pair` once it is made.
-
-    `pair`: what the key pair is for, and its public half (DER).
-    """
-
-    name: str
-    object_id: bytes
-    master: MasterRef | None = None
-    pair: tuple[PlatformKeyPurpose, bytes] | None = None
-
-    @property
-    def is_made(self) -> bool:
-        """Whether it must be there; one that is planned may be, when its making was cut off."""
-        return self.master is not None or self.pair is not None
-
-
-@dataclass(frozen=True)
-class ObjectFinding:
-    """What the HSM says of an expected key. `code`: None when it is as it was made, else `key.*`, with its text."""
-
-    name: str
-    object_id: bytes
-    code: Code | None
-    text: str
-
-
-@dataclass(frozen=True)
-class UnexpectedObject:
-    """An object in the HSM that is on nobody's record.
-
-    `dangerous`: it could both wrap a key and open what it wrapped.
-    """
-
-    object_id: bytes
-    label: str
-    kind: str
-    dangerous: bool
-
-
-@dataclass(frozen=True)
-class ObjectReport:
-    """The token's lasting objects held against the record."""
-
-    findings: tuple[ObjectFinding, ...]
-    unexpected: tuple[UnexpectedObject, ...]
 
 
 class Vault(Protocol):

@@ -1,57 +1,102 @@
-"""Whether every key on record is in the HSM as it was made: attributes, check values, public halves.
+"""The daily look at the HSM's lasting objects (R19, R48): every key on record as it was made, and nothing else there.
 
-Rules: it looks and changes nothing. A key that is missing or other than recorded is an alarm until it is found again.
+Rules: what is wrong with a key is an alarm of that key, cleared by the first look that finds it right again. The HSM
+adapter refuses the key's use by itself. What nobody has on record is a warning, since a token may be shared; a key that
+could both wrap and open what it wrapped is critical whoever it belongs to. Nothing is repaired or removed.
 """
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from kms.domain.alarms import Alarm, AlarmSeverity
-from kms.errors import Code, KmsError
-from kms.service.keys import MasterPresence
-from kms.service.platform_keys import KeyPairPresence
-from kms.service.ports import Clock, Identifiers, Store
+from kms.card.keys import MasterRef
+from kms.domain.alarms import AlarmSeverity
+from kms.domain.keys import KeyState, MasterKey, PlatformKey
+from kms.domain.token_objects import ExpectedObject, ObjectReport
+from kms.errors import Code
+from kms.service.alarms import raise_alarm
+from kms.service.ports import Clock, Identifiers, Store, Transaction, Vault
 
-KEY_WRONG = "key.wrong-in-hsm"
-FINE = ("found", "not made yet")
+ALL = 10_000
+
+DEVIATES = "token-object.deviates"
+MISSING = "token-object.missing"
+UNEXPECTED = "token-object.unexpected"
+KINDS = (DEVIATES, MISSING, UNEXPECTED)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What an alarm is to say."""
+
+    kind: str
+    subject: str
+    text: str
+    severity: AlarmSeverity
 
 
 class TokenCheck:
-    """The check. `list_masters`, `list_key_pairs`: what the HSM says of each key on record."""
+    """The use case. `vault`: this platform's HSM."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        clock: Clock,
-        identifiers: Identifiers,
-        list_masters: Callable[[], Sequence[MasterPresence]],
-        list_key_pairs: Callable[[], Sequence[KeyPairPresence]],
-    ) -> None:
+    def __init__(self, *, store: Store, vault: Vault, clock: Clock, identifiers: Identifiers) -> None:
         self._store = store
+        self._vault = vault
         self._clock = clock
         self._identifiers = identifiers
-        self._list_masters = list_masters
-        self._list_key_pairs = list_key_pairs
+
+    def look(self) -> ObjectReport:
+        """Hold the HSM's objects against the record; changes nothing. Raises `hsm.*`."""
+        with self._store.transaction() as tx:
+            expected = _list_expected(tx)
+        return self._vault.check_objects(expected)
 
     def check(self) -> str:
-        """Look at every key. Raises `hsm.unavailable` when the HSM is away, so that nobody takes a key for lost."""
-        found = {f"master {item.key.name} {item.key.generation}": item.presence for item in self._list_masters()}
-        found |= {f"{item.key.purpose} key {item.key.name}": item.presence for item in self._list_key_pairs()}
-        for presence in found.values():
-            if presence.startswith("hsm."):
-                raise KmsError(Code.HSM_UNAVAILABLE, f"the HSM could not be asked ({presence})")
+        """Look, and raise or clear the alarms that follow; what was found, in a few words. Raises `hsm.*`."""
+        report = self.look()
+        conditions = list(_list_conditions(report))
         now = self._clock.now()
-        wrong = {subject: presence for subject, presence in found.items() if presence not in FINE}
         with self._store.transaction() as tx:
-            for subject in found:
-                if subject in wrong:
-                    tx.alarms.raise_(self._build_alarm(subject, wrong[subject], now))
-                else:
-                    tx.alarms.clear(KEY_WRONG, subject, now)
-        return f"{len(found)} keys looked up, {len(wrong)} not as recorded"
+            for item in conditions:
+                raise_alarm(
+                    tx,
+                    item.kind,
+                    item.subject,
+                    item.text,
+                    item.severity,
+                    alarm_id=self._identifiers.new(),
+                    at=now,
+                )
+            current = {(item.kind, item.subject) for item in conditions}
+            for alarm in tx.alarms.list_open():
+                if alarm.kind in KINDS and (alarm.kind, alarm.subject) not in current:
+                    tx.alarms.clear(alarm.kind, alarm.subject, now)
+        wrong = sum(finding.code is not None for finding in report.findings)
+        return f"{len(report.findings)} keys looked at, {wrong} wrong, {len(report.unexpected)} unexpected objects"
 
-    def _build_alarm(self, subject: str, presence: str, now: datetime) -> Alarm:
-        text = f"the HSM does not hold {subject} as recorded: {presence}; `kms keys list` and the HSM's log tell more"
-        severity = AlarmSeverity.CRITICAL
-        return Alarm(self._identifiers.new(), KEY_WRONG, subject, text, severity, raised_at=now, last_at=now)
+
+def _list_expected(tx: Transaction) -> Sequence[ExpectedObject]:
+    masters = (_expect_master(key) for key in tx.master_keys.list(limit=ALL) if key.state is not KeyState.DESTROYED)
+    pairs = (_expect_pair(key) for key in tx.platform_keys.list(limit=ALL) if key.state is not KeyState.DESTROYED)
+    return [*masters, *pairs]
+
+
+def _expect_master(key: MasterKey) -> ExpectedObject:
+    ref = MasterRef(key.object_id, key.key_type, key.kcv, key.kcv_method) if key.kcv else None
+    return ExpectedObject(f"{key.name}-{key.generation}", key.object_id, master=ref)
+
+
+def _expect_pair(key: PlatformKey) -> ExpectedObject:
+    pair = (key.purpose, key.public_key_der) if key.public_key_der else None
+    return ExpectedObject(key.name, key.object_id, pair=pair)
+
+
+def _list_conditions(report: ObjectReport) -> Iterator[Condition]:
+    for finding in report.findings:
+        if finding.code is not None:
+            kind = MISSING if finding.code is Code.KEY_MISSING else DEVIATES
+            text = f"{finding.name}: {finding.text} ({finding.code})"
+            yield Condition(kind, f"key {finding.object_id.hex().upper()}", text, AlarmSeverity.CRITICAL)
+    for found in report.unexpected:
+        danger = "; it could wrap a key and open what it wrapped" if found.dangerous else ""
+        text = f"a {found.kind} labelled {found.label!r} is on nobody's record{danger}: find out whose it is"
+        severity = AlarmSeverity.CRITICAL if found.dangerous else AlarmSeverity.WARNING
+        yield Condition(UNEXPECTED, f"object {found.object_id.hex().upper() or found.label}", text, severity)

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from kms.card.keys import KcvMethod, KeyType
 from kms.domain.keys import PlatformKeyPurpose
+from kms.domain.token_objects import ExpectedObject, ObjectFinding, ObjectReport, UnexpectedObject
 from kms.errors import Code, KmsError
 from kms.service.ports import HsmStatus, NewKek, NewMaster
 from tests.fakes.software_keys import KekSide, SoftwareKeys, check_value, open_software_scope
@@ -26,7 +27,8 @@ class CutOffError(Exception):
 class MasterVault:
     """`objects`: key values by object id; `keks`: which of them are KEKs; `pairs`: key pairs by object id.
 
-    `cut_off`: "before" or "after" making the next key. `made`: how many.
+    `dangerous`: ids of objects that wrap and open. `cut_off`: "before" or "after" making the next key. `made`: how
+    many.
     """
 
     def __init__(self) -> None:
@@ -34,6 +36,7 @@ class MasterVault:
         self.keks: dict[bytes, KekSide] = {}
         self.pairs: dict[bytes, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey] = {}
         self.labels: dict[bytes, str] = {}
+        self.dangerous: set[bytes] = set()
         self.cut_off = ""
         self.made = 0
 
@@ -103,6 +106,29 @@ class MasterVault:
             raise KmsError(Code.KEY_ATTRIBUTES, "a key pair for something else")
         if dump_public(key) != public_key_der:
             raise KmsError(Code.KEY_KCV_MISMATCH, "another public half")
+
+    def check_objects(self, expected: Sequence[ExpectedObject]) -> ObjectReport:
+        findings = [ObjectFinding(item.name, item.object_id, *self._look(item)) for item in expected if item.is_made]
+        known = {item.object_id for item in expected}
+        unexpected = [
+            UnexpectedObject(
+                object_id, self.labels.get(object_id, ""), "secret key", dangerous=object_id in self.dangerous
+            )
+            for object_id in [*self.objects, *self.pairs]
+            if object_id not in known
+        ]
+        return ObjectReport(tuple(findings), tuple(unexpected))
+
+    def _look(self, item: ExpectedObject) -> tuple[Code | None, str]:
+        try:
+            if item.master is not None:
+                with self.open_scope() as keys:
+                    keys.get_master(item.master)
+            if item.pair is not None:
+                self.check_key_pair(item.object_id, *item.pair)
+        except KmsError as error:
+            return error.code, error.detail
+        return None, ""
 
     def generate_kek(self, object_id: bytes, label: str, peer_transport_public: bytes) -> NewKek:
         if object_id in self.objects:

@@ -17,6 +17,10 @@ UPGRADE_HINT = "Run `kms db upgrade`."
 # 40001 serialization_failure (REPEATABLE READ: the row changed since this transaction began), 40P01 deadlock_detected
 OVERTAKEN = {"40001", "40P01"}
 
+# One open update of a security domain at a time: who asked second looked before the first was there. PostgreSQL names
+# the index, SQLite the column.
+OPEN_UPDATE = ("uq_key_updates_open", "key_updates.security_domain_id")
+
 _NO_SUCH_ROW = "it refers to something that does not exist"
 _NOT_UNIQUE = "one with the same unique value exists"
 _APPEND_ONLY = "this table is append-only"
@@ -72,6 +76,8 @@ def translate_faults(noun: str) -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
+        if any(name in str(error.orig) for name in OPEN_UPDATE):
+            raise _build_overtaken(noun) from error
         raise KmsError(
             Code.CONFLICT, f"The {noun} was not stored: {_find(CONFLICTS, error) or _OTHER_RULE}."
         ) from error
@@ -84,13 +90,17 @@ def translate_faults(noun: str) -> Iterator[None]:
 
 def _translate_fault(error: Exception, noun: str) -> KmsError:
     if _get_sqlstate(error) in OVERTAKEN:
-        return KmsError(Code.VISIT_CONFLICT, f"Another request has changed the {noun} meanwhile; try again.")
+        return _build_overtaken(noun)
     if schema_fault := _find(SCHEMA_FAULTS, error):
         return KmsError(
             Code.DATABASE_SCHEMA, f"{schema_fault} {UPGRADE_HINT}" if schema_fault is _LACKING else schema_fault
         )
     cause = _find(CAUSES, error) or "check that it runs, its address, its user and its disk"
     return KmsError(Code.DATABASE_UNAVAILABLE, f"The database does not answer: {cause}.")
+
+
+def _build_overtaken(noun: str) -> KmsError:
+    return KmsError(Code.VISIT_CONFLICT, f"Another request has changed the {noun} meanwhile; try again.")
 
 
 def _find(texts: dict[str, str], error: Exception) -> str | None:

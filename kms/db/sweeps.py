@@ -21,6 +21,7 @@ from sqlalchemy import (
     literal,
     literal_column,
     not_,
+    null,
     or_,
     select,
     tuple_,
@@ -30,10 +31,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from kms.db.faults import translate_faults
 from kms.db.models import CardRow, KeySetRow, KeyUpdateRow, PolicyVersionRow, SecurityDomainRow
+from kms.db.repositories.base import build_values
 from kms.db.sql_ids import build_id_expression
 from kms.db.sql_times import build_jitter, build_shifted
 from kms.domain.policies import Policy, PolicyClass, PolicyVersion
-from kms.domain.updates import UpdateReason, UpdateState
+from kms.domain.updates import KeyUpdate, UpdateReason, UpdateState
 from kms.service.policy_ports import Asking, Batch, Reach, Undated
 
 _SETS = cast("Table", KeySetRow.__table__).alias("k")
@@ -112,15 +114,10 @@ class SqlSweeps:
         if last is not None:
             due.append(tuple_(*in_order) <= tuple_(literal(last[0], _SETS.c.rotate_at.type), literal(last[1])))
         values = {
+            **_build_blank(asking, now),
             "id": build_id_expression(self._dialect, now),
             "security_domain_id": _SETS.c.security_domain_id,
-            "reason": literal(UpdateReason.EXPIRY.value),
-            "state": literal(UpdateState.PENDING.value),
-            "requested_at": literal(now, _SETS.c.rotate_at.type),
-            "requested_by": literal(asking.requested_by),
             "due_at": _SETS.c.rotate_at,
-            "attempts": literal(0),
-            "failure": literal(""),
             "deadline": _SETS.c.expires_at,
         }
         chosen = select(*(value.label(name) for name, value in values.items())).select_from(_ALL)
@@ -216,6 +213,15 @@ def _unasked(asking: Asking) -> ColumnElement[bool]:
     given_up = and_(_GIVEN_UP, _UPDATES.c.finished_at > asking.retry_since)
     asked = select(literal(1)).where(_UPDATES.c.security_domain_id == _SETS.c.security_domain_id, or_(_OPEN, given_up))
     return not_(asked.correlate(_SETS).exists())
+
+
+def _build_blank(asking: Asking, now: datetime) -> dict[str, ColumnElement[Any]]:
+    """An expiry update's columns with the values that they have in every one."""
+    blank = KeyUpdate("", "", UpdateReason.EXPIRY, UpdateState.PENDING, now, asking.requested_by, now)
+    return {
+        name: null() if value is None else literal(value, _UPDATES.c[name].type)
+        for name, value in build_values(blank).items()
+    }
 
 
 def _ending(version: PolicyVersion, platform: str, days: int, now: datetime) -> list[ColumnElement[bool]]:

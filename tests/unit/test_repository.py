@@ -16,6 +16,12 @@ MAX_LINES = 500
 # Modules with behaviour but without a test file of their name: a path or a folder, and what tests them instead.
 TESTED_ELSEWHERE: dict[str, str] = {
     "kms/db/models/": "tests/contract/test_store.py writes and reads every column",
+    "kms/db/sweeps.py": "tests/contract/test_sweeps.py compares every statement with Python, on both databases",
+    "kms/db/sql_times.py": "tests/contract/test_sweeps.py compares its dates with Python's",
+    "kms/service/policies.py": "tests/contract/test_sweeps.py runs it over memory and database alike",
+    "kms/service/policy_explain.py": "tests/contract/test_sweeps.py, the same",
+    "kms/service/policy_ports.py": "tests/contract/test_sweeps.py, the same",
+    "kms/service/sweeps.py": "tests/contract/test_sweeps.py, the same",
     "kms/db/repositories/": "tests/contract/test_store.py runs over memory and database alike",
     "terminal/virtual_card/session.py": "tests/unit/terminal/virtual_card/test_authentication.py opens and ends them",
     "terminal/virtual_card/vpcd.py": "tests/integration/test_virtual_card_vpcd.py covers it: sockets alone",

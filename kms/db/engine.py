@@ -10,12 +10,14 @@ whole row may be read, changed and saved in one transaction. Every wait has an e
 """
 
 import sqlite3
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from psycopg.pq import TransactionStatus
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, NoSuchModuleError
 
 from kms.errors import Code, KmsError
 
@@ -74,14 +76,16 @@ def parse_url(url: str) -> URL:
     return parsed.set(drivername=DRIVERS[parsed.drivername])
 
 
-def build_engine(url: str) -> Engine:
+def build_engine(url: str, *, existing: bool = False) -> Engine:
     """Make the engine for a URL (`parse_url`). Opens no connection yet.
+
+    `existing`: a SQLite file that is missing is a database that is away, and is not made.
 
     Raises `config.invalid` for a URL that names no database of ours.
     """
     parsed = parse_url(url)
     try:
-        return _build_sqlite(parsed) if parsed.drivername == "sqlite" else _build_postgresql(parsed)
+        return _build_sqlite(parsed, existing=existing) if parsed.drivername == "sqlite" else _build_postgresql(parsed)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, TypeError, ValueError) as error:
         raise _build_refusal() from error
 
@@ -91,11 +95,30 @@ def _build_refusal() -> KmsError:
     return KmsError(Code.CONFIG_INVALID, text)
 
 
-def _build_sqlite(url: URL) -> Engine:
+def _build_sqlite(url: URL, *, existing: bool) -> Engine:
+    path = Path(str(url.database))
+    if existing:
+        url = url.set(database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"})
     engine = create_engine(url, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "connect", lambda _connection, record: record.info.update(file=_identify(path)))
+    event.listen(engine, "checkout", lambda _connection, record, _proxy: _check_same_file(path, record.info["file"]))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _check_same_file(path: Path, opened: tuple[int, int] | None) -> None:
+    """A file that was moved away is still open in the pool; what is written there now would be lost to others."""
+    if opened is None or _identify(path) != opened:
+        raise DisconnectionError
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401 - SQLAlchemy's signature

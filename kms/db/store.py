@@ -36,6 +36,7 @@ from kms.db.repositories.recovery import (
     SqlPlatformStateRepository,
     SqlRepairOrderRepository,
 )
+from kms.db.repositories.requests import SqlRequestRepository
 from kms.db.repositories.security_domains import SqlSecurityDomainRepository
 from kms.db.repositories.terminals import SqlTerminalRepository
 from kms.db.repositories.transfers import SqlTransferRepository
@@ -44,7 +45,7 @@ from kms.db.sweeps import SqlSweeps
 from kms.db.watch import DatabaseWatch
 from kms.errors import Code, KmsError
 
-SCHEMA_REVISION = "0010"
+SCHEMA_REVISION = "0011"
 """The migration this code is written for; a test compares it with the newest file in migrations/versions."""
 
 
@@ -166,6 +167,11 @@ class SqlTransaction:
         return SqlHousekeepingRepository(self._connection)
 
     @cached_property
+    def requests(self) -> SqlRequestRepository:
+        """Requests that need approval."""
+        return SqlRequestRepository(self._connection)
+
+    @cached_property
     def queries(self) -> SqlQueries:
         """Lists for people, over several tables; no part of the port."""
         return SqlQueries(self._connection)
@@ -262,4 +268,4 @@ class SqlStore:
 
 def open_store(url: str, node: str = "local") -> SqlStore:
     """Make the store for a SQLAlchemy URL; connects when first used. Raises `config.invalid`."""
-    return SqlStore(build_engine(url), node)
+    return SqlStore(build_engine(url, existing=True), node)

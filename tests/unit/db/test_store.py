@@ -1,4 +1,5 @@
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def check_schema_refused(store: SqlStore, word: str) -> None:
 
 
 def test_an_empty_database_is_told_apart_from_a_wrong_one(tmp_path: Path, store: SqlStore) -> None:
+    (tmp_path / "empty.db").touch()
     empty = open_store(f"sqlite:///{tmp_path / 'empty.db'}")
     assert empty.find_revision() is None
     check_schema_refused(empty, "empty")
@@ -46,6 +48,36 @@ def test_an_empty_database_is_told_apart_from_a_wrong_one(tmp_path: Path, store:
     connection.commit()
     connection.close()
     check_schema_refused(store, "9999")
+
+
+def test_a_file_that_is_moved_away_is_a_database_that_is_away_and_comes_back(tmp_path: Path, store: SqlStore) -> None:
+    store.check()
+    (tmp_path / "kms.db").rename(tmp_path / "aside.db")
+    for _ in range(2):
+        with pytest.raises(KmsError) as error:
+            store.check()
+        assert error.value.code is Code.DATABASE_UNAVAILABLE
+    assert not (tmp_path / "kms.db").exists()
+    (tmp_path / "aside.db").rename(tmp_path / "kms.db")
+    store.check()
+
+
+def test_a_watched_store_tells_what_was_found_lately(tmp_path: Path, store: SqlStore) -> None:
+    store.watch()
+    give_up = time.monotonic() + 30
+    while not is_up(store):
+        assert time.monotonic() < give_up
+    (tmp_path / "kms.db").rename(tmp_path / "aside.db")
+    while is_up(store):
+        assert time.monotonic() < give_up
+
+
+def is_up(store: SqlStore) -> bool:
+    try:
+        store.check()
+    except KmsError:
+        return False
+    return True
 
 
 def test_a_database_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:

@@ -176,7 +176,8 @@ class SqlSweeps:
 
     def _write(self, statement: Any) -> int:  # noqa: ANN401 - insert and update share no public type with a rowcount
         with translate_faults("key set"):
-            return self._connection.execute(statement).rowcount
+            # Kept for every statement: SQLAlchemy drops an INSERT's otherwise.
+            return self._connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
 
 
 def _in_class(chosen: PolicyClass) -> ColumnElement[bool]:

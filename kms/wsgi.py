@@ -2,7 +2,9 @@
 
 import logging
 import os
+import threading
 import time
+from collections.abc import Callable
 
 from flask import Flask
 
@@ -10,10 +12,14 @@ from kms.api import create_api
 from kms.api.services import PeerAccess
 from kms.bootstrap import open_platform
 from kms.config import Config, PeerRole, read_fingerprint
+from kms.errors import KmsError
 from kms.metrics.exporter import build_exporter
 from kms.metrics.listener import MetricsListener
 from kms.service.metrics import FigureReader
+from kms.service.recovery import RecoveryService
 
+ANCHOR_SECONDS = 30.0  # a database that is behind by less goes unnoticed
+ANCHOR_RETRY_SECONDS = 2.0
 EXIT_HANG = 75  # EX_TEMPFAIL of sysexits.h; gunicorn starts another worker (it gives up on 3 and 4 only)
 
 _LOG = logging.getLogger("kms.wsgi")
@@ -23,6 +29,7 @@ def create_app(config: Config) -> Flask:
     """Open the platform, have its token and database watched, and build the API over it. Raises `config.invalid`."""
     platform = open_platform(config)
     platform.vault.watch(on_hang=end_worker)
+    threading.Thread(target=keep_anchor, args=(platform.recovery,), name="anchor", daemon=True).start()
     platform.store.watch()
     providers = [peer for peer in config.peers if peer.role is PeerRole.PROVIDER]
     names = {read_fingerprint(peer): peer.name for peer in providers}
@@ -33,6 +40,17 @@ def create_app(config: Config) -> Flask:
     platform.vault.observe(exporter.instruments.observe_hsm)
     MetricsListener(config.metrics.host, config.metrics.port, exporter.registry).start()
     return create_api(platform, peer_access=peer_access, observe_request=exporter.instruments.observe_request)
+
+
+def keep_anchor(recovery: RecoveryService, wait: Callable[[float], None] = time.sleep) -> None:
+    """Write the database's anchor now and from then on, for ever. `wait`: raises to end it (tests)."""
+    while True:
+        try:
+            recovery.keep_anchor()
+            wait(ANCHOR_SECONDS)
+        except KmsError as error:
+            _LOG.warning("the database's anchor was not written: %s", error.code)
+            wait(ANCHOR_RETRY_SECONDS)
 
 
 def end_worker() -> None:

@@ -11,15 +11,17 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from terminal.card import Card
-from terminal.client import ServerClient, open_http
+from terminal.client import PendingQuery, ServerClient, open_http
 from terminal.config import TerminalConfig, load_config
 from terminal.errors import TerminalCode, TerminalError
+from terminal.fleet import run_fleet
 from terminal.identity import build_csv, read_details, read_identity
 from terminal.journal import Journal, OpenVisit
 from terminal.output import Screen, show_error
@@ -44,6 +46,8 @@ _FAULTS_OF_A_CARD = frozenset(
         TerminalCode.READER_BUSY,
         TerminalCode.SERVER_REFUSED,
         TerminalCode.SESSION_OVER,
+        # It was away for `timeouts.reconnect`: what the card answered is in the journal, and the next card tries again.
+        TerminalCode.SERVER_UNREACHABLE,
     }
 )
 
@@ -205,19 +209,37 @@ def identify(invocation: Invocation, as_csv: bool, vendor_master: str, diversifi
     "--card", "identity", callback=_hex_bytes(1, 32), help="A card's identity in hex (default: present card)."
 )
 @click.option("--all", "all_cards", is_flag=True, help="All cards that this terminal serves; no card is needed.")
+@click.option("--aid", callback=_hex_bytes(5, 16), help="Only this security domain (AID in hex).")
+@click.option("--reason", default="", help="Only updates for this reason (initial, expiry, forced, compromise, ...).")
+@click.option("--due-before", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]), help="Only what is due before.")
+@click.option("--limit", type=click.IntRange(1), help="Most cards to show.")
 @_reader_option
 @_json_option
 @click.pass_obj
-def pending(invocation: Invocation, identity: bytes | None, all_cards: bool) -> None:
-    """List what waits for the card in the reader."""
+def pending(  # noqa: PLR0917 -- click hands each option over by name
+    invocation: Invocation,
+    identity: bytes | None,
+    all_cards: bool,
+    aid: bytes | None,
+    reason: str,
+    due_before: datetime | None,
+    limit: int | None,
+) -> None:
+    """List what waits for the card in the reader, the earliest due first. Times are UTC."""
     config = invocation.load()
+    before = f"{due_before:%Y-%m-%dT%H:%M:%SZ}" if due_before is not None else ""
+    wanted = PendingQuery(aid, reason, before, limit)
     if all_cards and identity is not None:
         raise click.UsageError("Give --card or --all, not both.")
     if not all_cards and identity is None:
         with _open_card(invocation, config) as card:
             identity = read_identity(card, config.identity_order)
     with _open_server(invocation, config) as server:
-        invocation.screen.show_pending(server.list_pending(identity))
+        if invocation.as_json:  # each page as it comes: a fleet's list may be long
+            for page in server.iterate_pending(identity, wanted):
+                invocation.screen.show_pending(page)
+            return
+        invocation.screen.show_pending(server.list_pending(identity, wanted))
 
 
 @main.command()
@@ -251,12 +273,39 @@ def once(invocation: Invocation) -> None:
 
 
 @main.command()
-@_reader_option
+@click.option(
+    "--reader",
+    "reader_names",
+    multiple=True,
+    help="Part of the reader's name (default: configured). More than one: all of them at once.",
+)
+@click.option("--all-readers", is_flag=True, help="Serve all readers that are plugged in now, at once.")
 @_json_option
 @click.pass_obj
-def run(invocation: Invocation) -> None:
-    """Serve every card that is presented, until Ctrl-C."""
-    config, screen = invocation.load(), invocation.screen
+def run(invocation: Invocation, reader_names: tuple[str, ...], all_readers: bool) -> None:
+    """Serve every card that is presented, until Ctrl-C.
+
+    Several readers are served side by side, each with a journal of its own in a folder named after it.
+    """
+    config = invocation.load()
+    if all_readers and reader_names:
+        raise click.UsageError("Give --reader or --all-readers, not both.")
+    if all_readers:
+        with _open_readers(config) as found:
+            reader_names = tuple(reader.name for reader in found.list_readers())
+        if not reader_names:
+            raise TerminalError(TerminalCode.READER_NONE, "There is no reader.", "Plug one in, then start again.")
+    if len(reader_names) > 1 or all_readers:
+        invocation.next_run = "Each reader goes on with the visit that its journal holds open, if any."
+        run_fleet(config, reader_names, as_json=invocation.as_json)
+        return
+    if reader_names:
+        invocation.reader_name = reader_names[0]
+    _run_one(invocation, config)
+
+
+def _run_one(invocation: Invocation, config: TerminalConfig) -> None:
+    screen = invocation.screen
     with _open_relay(invocation, config) as (_, relay), _open_readers(config) as found:
         name_part = _reader_name(invocation, config)
         if found.find_card(name_part) is None:

@@ -25,18 +25,21 @@ _LONGEST_TEXT = 500  # characters of a server's text
 
 
 class Screen(Listener):
-    """Shows results and hears a visit. `as_json`: one JSON object a line."""
+    """Shows results and hears a visit. `as_json`: one JSON object a line. `reader`: named in each, for fleets."""
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, reader: str = "") -> None:
         self.as_json = as_json
+        self._reader = reader
         self._console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False, markup=False)
 
     def say(self, event: str, text: str, /, **fields: object) -> None:
         """Show one line: `text` for people; `event` and `fields` for machines."""
         if self.as_json:
-            click.echo(json.dumps({"event": event, **fields}))
+            named = {"at_reader": self._reader} if self._reader else {}
+            click.echo(json.dumps({"event": event, **named, **fields}))
         else:
-            self._console.print(Text(_clean(text)))
+            before = f"[{self._reader}] " if self._reader else ""
+            self._console.print(Text(_clean(before + text)))
 
     @contextmanager
     def working(self, text: str) -> Iterator[None]:

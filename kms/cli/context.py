@@ -7,7 +7,7 @@ database works while the HSM is away, and one that needs neither (`kms pki`) ope
 import os
 import pwd
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +15,7 @@ import click
 
 from kms.config import Config, load_config
 from kms.db.store import SqlStore, open_store
+from kms.errors import KmsError
 
 if TYPE_CHECKING:
     from kms.bootstrap import Platform
@@ -82,6 +83,8 @@ def get_platform(ctx: click.Context) -> "Platform":
         invocation.platform = open_platform(get_config(ctx))
         invocation.resources.callback(invocation.platform.store.dispose)
         invocation.resources.callback(invocation.platform.vault.close)
+        with suppress(KmsError):  # a database that is away or not made yet: the command itself will say so
+            invocation.platform.recovery.detect()
     return invocation.platform
 
 

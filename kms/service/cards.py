@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 
+from kms.card.channel import OPTIONS
 from kms.card.key_sets import gp_kcv_method
 from kms.card.keys import Diversification, KeyType
 from kms.card.profile import CardProfile
@@ -21,6 +22,7 @@ from kms.domain.keys import Delivery, KeySet, KeyState, MasterKey, MasterKind
 from kms.domain.updates import KeyUpdate, UpdateReason, UpdateState
 from kms.errors import Code, Fault, KmsError
 from kms.service.ports import Clock, Identifiers, Store, Transaction
+from kms.service.recovery import check_normal
 
 BATCH = 1000
 
@@ -68,6 +70,7 @@ class CardService:
         """
         file = parse_card_file(content)
         with self._store.transaction() as transaction:
+            check_normal(transaction, "Enrolling cards")
             importer = _Importer(self._settings, self._identifiers, self._clock.now(), actor, transaction)
             faults = [*file.faults, *importer.find_faults(file.lines)]
             if faults:
@@ -107,6 +110,47 @@ class CardService:
             )
             transaction.audit.append(event)
         return released
+
+    def set_protocols(self, identity: bytes, scp02_i: int | None, scp03_i: int | None, *, actor: str) -> Card:
+        """Say which protocols a card speaks, where its own word is not to be taken; what is fixed stays.
+
+        Raises `card.unknown`, `input.invalid` without any or for an option that is not supported, `input.conflict` for
+        another "i" than one by which a channel was opened or that the card's file gave.
+        """
+        for scp, option in ((SCP02, scp02_i), (SCP03, scp03_i)):
+            if option is not None and option not in OPTIONS[scp]:
+                known = ", ".join(f"{item:02X}" for item in sorted(OPTIONS[scp]))
+                raise KmsError(
+                    Code.INPUT_INVALID, f"That is no supported option of SCP{scp:02d}; take one of: {known}."
+                )
+        if scp02_i is None and scp03_i is None:
+            raise KmsError(Code.INPUT_INVALID, "Say of at least one protocol which option the card has.")
+        with self._store.transaction() as transaction:
+            card = transaction.cards.find_by_identity(identity)
+            if card is None:
+                raise KmsError(Code.CARD_UNKNOWN, "No card with this identity is enrolled: `kms cards list`.")
+            for scp, option in ((SCP02, scp02_i), (SCP03, scp03_i)):
+                if card.is_fixed(scp) and option != card.find_i(scp):
+                    raise KmsError(Code.CONFLICT, f"The card's SCP{scp:02d} is known for i={card.get_i(scp):02X}.")
+            transaction.cards.claim(card)  # a step of a visit that is under way knew another card
+            known_card = replace(
+                card,
+                scp02_i=scp02_i,
+                scp03_i=scp03_i,
+                scp02_claimed=False,
+                scp03_claimed=False,
+                version=card.version + 1,
+            )
+            transaction.cards.save(known_card)
+            said = " ".join(
+                f"SCP{scp:02d} i={option:02X}" for scp, option in ((2, scp02_i), (3, scp03_i)) if option is not None
+            )
+            subject = f"card {identity.hex().upper()}"
+            event = AuditEvent(
+                self._identifiers.new(), self._clock.now(), actor, "card.set-protocols", subject, "done", detail=said
+            )
+            transaction.audit.append(event)
+        return known_card
 
 
 class _Importer:

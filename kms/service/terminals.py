@@ -11,6 +11,7 @@ from kms.domain.terminal_limits import MAX_LIMITS, TerminalLimits
 from kms.domain.visits import Terminal, TerminalState
 from kms.errors import Code, KmsError
 from kms.service.ports import Clock, Identifiers, Store
+from kms.service.recovery import check_normal
 
 FINGERPRINT_LENGTH = 32
 MAX_NAME = 64
@@ -46,6 +47,7 @@ class TerminalService:
             raise KmsError(Code.INPUT_INVALID, "A fingerprint is the SHA-256 of the certificate: 32 bytes.")
         terminal = Terminal(self._identifiers.new(), name, fingerprint, TerminalState.ENROLLED, self._clock.now())
         with self._store.transaction() as transaction:
+            check_normal(transaction, "Enrolling terminals")
             if transaction.terminals.find_by_name(name) is not None:
                 raise KmsError(Code.CONFLICT, "A terminal with this name is enrolled already.")
             if transaction.terminals.find_by_fingerprint(fingerprint) is not None:

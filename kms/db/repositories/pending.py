@@ -53,7 +53,7 @@ class SqlPendingRepository:
 
 
 def _build_scan(wanted: PendingFilter, after: PendingCursor | None) -> Select[Any]:
-    columns = (KeyUpdateRow.id, KeyUpdateRow.security_domain_id, KeyUpdateRow.reason, KeyUpdateRow.due_at)
+    columns: list[Any] = [KeyUpdateRow.id, KeyUpdateRow.security_domain_id, KeyUpdateRow.reason, KeyUpdateRow.due_at]
     statement = select(*columns).where(_IS_OPEN, build_served())
     if after is not None:
         place = tuple_(KeyUpdateRow.due_at, KeyUpdateRow.id)

@@ -10,6 +10,9 @@ from tests.fakes.command_line import check_wrong_usage, read_help
         (("force", "--card", "4292"), "either --aid or --all-ssds"),
         (("force", "--card", "4292", "--all-ssds", "--reason", "initial"), "--reason"),
         (("show",), "ID"),
+        (("cancel", "1"), "--because"),
+        (("allow", "1"), "--because"),
+        (("list", "--state", "ASLEEP"), "--state"),
     ],
 )
 def test_wrong_usage_is_told_before_anything_is_opened(arguments: tuple[str, ...], what: str) -> None:
@@ -17,4 +20,4 @@ def test_wrong_usage_is_told_before_anything_is_opened(arguments: tuple[str, ...
 
 
 def test_help_names_every_command() -> None:
-    assert read_help("updates") == ["force", "list", "show"]
+    assert read_help("updates") == ["allow", "cancel", "force", "list", "show"]

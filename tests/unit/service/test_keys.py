@@ -1,13 +1,15 @@
+from datetime import timedelta
+
 import pytest
 
 from kms.card.keys import KcvMethod, KeyType
-from kms.domain.keys import KeyState, MasterKey, MasterKind
+from kms.domain.keys import Delivery, KeyState, MasterKey, MasterKind
 from kms.errors import Code, KmsError
 from kms.service.keys import KeyService, check_kcv_form, find_kcv_method
 from kms.service.ports import NewMaster
 from tests.fakes.master_vault import CutOffError, MasterVault
 from tests.fakes.memory_store import MemoryStore
-from tests.fakes.records import NOW, CountingIdentifiers, TickingClock
+from tests.fakes.records import NOW, CountingIdentifiers, TickingClock, build_key_set, build_master
 from tests.fakes.software_keys import check_value
 
 VALUE = bytes.fromhex("13579BDF02468ACE1F2E3D4C5B6A7980")
@@ -257,3 +259,41 @@ def test_the_method_follows_from_type_and_length(key_type: KeyType, length: int,
 def test_a_check_value_that_cannot_be_right_is_refused(key_type: KeyType, method: KcvMethod, length: int) -> None:
     with fails(Code.INPUT_INVALID):
         check_kcv_form(key_type, method, bytes(length))
+
+
+def test_a_master_issues_for_a_year_or_as_long_as_it_is_told(service: KeyService) -> None:
+    assert generate(service).expires_at == NOW + timedelta(days=365)
+    longer = service.generate_master(
+        MasterKind.ISD, "isd", actor="cli:officer", new_generation=True, valid_for=timedelta(days=500)
+    )
+    assert longer.expires_at == NOW + timedelta(days=500)
+    assert import_key(service).expires_at is None
+
+
+def test_a_generation_is_deactivated_only_when_nothing_hangs_on_it(service: KeyService, store: MemoryStore) -> None:
+    first = generate(service)
+    generate(service, new_generation=True)
+    with store.transaction() as transaction:
+        transaction.key_sets.add(build_key_set(1, master_id=first.id))
+    with pytest.raises(KmsError, match="1 key sets on cards") as error:
+        service.deactivate("isd", 1, actor="cli:officer")
+    assert error.value.code is Code.KEY_STATE
+    with store.transaction() as transaction:
+        replaced = build_key_set(1, master_id=first.id, delivery=Delivery.REPLACED, state=KeyState.DEACTIVATED)
+        transaction.key_sets.save(replaced)
+    assert service.deactivate("isd", 1, actor="cli:officer", why="replaced").state is KeyState.DEACTIVATED
+    assert service.deactivate("isd", 1, actor="cli:officer").state is KeyState.DEACTIVATED
+    assert list_actions(store)[-1][0] == "master-key.deactivate"
+    assert service.find_use(first).past == 1
+    with pytest.raises(KmsError) as error:
+        service.deactivate("isd", 3, actor="cli:officer")
+    assert error.value.code is Code.NOT_FOUND
+
+
+@pytest.mark.parametrize("state", [KeyState.PRE_ACTIVATION, KeyState.COMPROMISED])
+def test_only_an_active_one_is_deactivated(service: KeyService, store: MemoryStore, state: KeyState) -> None:
+    with store.transaction() as transaction:
+        transaction.master_keys.add(build_master(1, name="isd", kind=MasterKind.ISD, state=state))
+    with pytest.raises(KmsError) as error:
+        service.deactivate("isd", 1, actor="cli:officer")
+    assert error.value.code is Code.KEY_STATE

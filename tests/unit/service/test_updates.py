@@ -1,6 +1,8 @@
+from datetime import timedelta
+
 import pytest
 
-from kms.card.keys import DerivationPurpose
+from kms.card.keys import DerivationPurpose, KeyType
 from kms.domain.cards import CardState, DomainState
 from kms.domain.keys import Delivery, KeyState
 from kms.domain.updates import UpdateReason, UpdateState
@@ -161,3 +163,45 @@ def test_a_compromise_of_a_domain_that_no_issuer_is_known_for_is_refused_and_mar
     assert error.value.code is Code.KEY_STATE
     with store.transaction() as transaction:
         assert transaction.key_sets.get(build_key_set(1).id).state is KeyState.ACTIVE
+
+
+def test_people_cancel_an_open_update_once(service: UpdateService, store: MemoryStore) -> None:
+    update = service.force(IDENTITY, AID, actor="cli:operator").update
+    gone = service.cancel(update.id, actor="cli:operator", why="wrong card")
+    assert (gone.state, gone.finished_at) == (UpdateState.CANCELLED, NOW)
+    assert gone.failure == "cli:operator: wrong card"
+    with pytest.raises(KmsError) as error:
+        service.cancel(update.id, actor="cli:operator", why="wrong card")
+    assert error.value.code is Code.CONFLICT
+    with store.transaction() as transaction:
+        assert transaction.audit.list()[0].action == "update.cancel"
+        assert (
+            transaction.cards.get(build_card().id).version == 1
+        )  # a step of a visit that read it before writes nothing
+    assert service.force(IDENTITY, AID, actor="cli:operator").created
+
+
+def test_an_update_past_the_end_of_its_keys_is_allowed_with_a_name_and_a_reason(
+    service: UpdateService, store: MemoryStore
+) -> None:
+    update = service.force(IDENTITY, AID, actor="cli:operator").update
+    allowed = service.allow_past_end(update.id, actor="cli:officer", why="was abroad")
+    assert (allowed.past_end, allowed.past_end_reason) == (True, "cli:officer: was abroad")
+    with store.transaction() as transaction:
+        assert transaction.key_updates.get(update.id) == allowed
+        assert transaction.audit.list()[0].action == "update.allow-past-end"
+    with pytest.raises(KmsError) as error:
+        service.allow_past_end(build_id(1), actor="cli:officer", why="was abroad")
+    assert error.value.code is Code.NOT_FOUND
+
+
+def test_a_forced_update_may_have_a_deadline_and_bring_another_key_type(service: UpdateService) -> None:
+    later = NOW + timedelta(days=1)
+    forced = service.force(
+        IDENTITY, AID, actor="a", reason=UpdateReason.KEY_TYPE, deadline=later, key_type=KeyType.AES128
+    )
+    assert (forced.update.deadline, forced.update.key_type) == (later, KeyType.AES128)
+    for wrong in ({"deadline": NOW}, {"key_type": KeyType.AES128}, {"reason": UpdateReason.KEY_TYPE}):
+        with pytest.raises(KmsError) as error:
+            service.force(IDENTITY, AID, actor="a", **wrong)  # type: ignore[arg-type] # one wrong value each
+        assert error.value.code is Code.INPUT_INVALID

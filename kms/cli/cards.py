@@ -6,8 +6,9 @@ import click
 
 from kms.cli.context import get_actor, get_platform, get_store, json_option, page_options
 from kms.cli.output import Row, build_record, print_json, print_record, print_rows, show_progress
-from kms.cli.params import IDENTITY, build_unknown_card
+from kms.cli.params import IDENTITY, HexType, build_unknown_card
 
+OPTION_BYTE = HexType(1, 1)
 MAX_FILE = 256 << 20  # bytes; 100,000 cards take some 12 MB
 
 DOMAIN_COLUMNS = ("kind", "aid", "state", "managed_by", "last_generation")
@@ -51,6 +52,24 @@ def release_card(ctx: click.Context, identity: bytes, as_json: bool) -> None:
     """Serve the quarantined card IDENTITY (hex) again, after its case was looked into."""
     card = get_platform(ctx).cards.release(identity, actor=get_actor())
     print_record(build_record(card), as_json=as_json, title="Card")
+
+
+@cards_group.command("set-protocols")
+@click.argument("identity", type=IDENTITY)
+@click.option("--scp02-i", type=OPTION_BYTE, help="SCP02's option (hex); leave out: the card does not speak it.")
+@click.option("--scp03-i", type=OPTION_BYTE, help="SCP03's option (hex); leave out: the card does not speak it.")
+@json_option
+@click.pass_context
+def set_protocols(
+    ctx: click.Context, *, identity: bytes, scp02_i: bytes | None, scp03_i: bytes | None, as_json: bool
+) -> None:
+    """Say which secure channel protocols the card IDENTITY (hex) speaks, instead of taking its own word."""
+    service = get_platform(ctx).cards
+    card = service.set_protocols(
+        identity, scp02_i[0] if scp02_i else None, scp03_i[0] if scp03_i else None, actor=get_actor()
+    )
+    shown = build_record(card)
+    print_record(shown if as_json else _show_protocols(shown), as_json=as_json, title="Card")
 
 
 @cards_group.command("list")

@@ -11,6 +11,7 @@ from tests.fakes.command_line import check_wrong_usage, read_help
         (("list", "--limit", "0"), "--limit"),
         (("list", "--offset", "-1"), "--offset"),
         (("import", "/nowhere.csv"), "does not exist"),
+        (("set-protocols", "AB", "--scp02-i", "5555"), "2 bytes"),
     ],
 )
 def test_wrong_usage_is_told_before_anything_is_opened(arguments: tuple[str, ...], what: str) -> None:
@@ -18,4 +19,4 @@ def test_wrong_usage_is_told_before_anything_is_opened(arguments: tuple[str, ...
 
 
 def test_help_names_every_command() -> None:
-    assert read_help("cards") == ["import", "list", "release", "show"]
+    assert read_help("cards") == ["import", "list", "quarantine", "release", "repair", "set-protocols", "show"]

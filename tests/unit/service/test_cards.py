@@ -199,6 +199,42 @@ def test_a_card_that_is_to_be_recognized_may_be_imported_again_once_it_was(store
     assert service.import_file(content, actor="cli:operator") == ImportResult(1, 0, 1)
 
 
+@pytest.mark.parametrize("said", [(0x15, None), (None, 0x71), (0x55, 0x70)])
+def test_what_a_card_speaks_can_be_said_instead_of_asked(
+    store: MemoryStore, said: tuple[int | None, int | None]
+) -> None:
+    with store.transaction() as transaction:
+        transaction.cards.add(build_card(scp02_i=0x35, scp02_claimed=True))
+    card = build_service(store).set_protocols(build_card().identity, *said, actor="cli:officer")
+    assert (card.scp02_i, card.scp03_i, card.scp02_claimed) == (*said, False)
+    with store.transaction() as transaction:
+        assert transaction.cards.get(card.id) == card
+        (event,) = transaction.audit.list()
+    assert (event.actor, event.action) == ("cli:officer", "card.set-protocols")
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ((0x15, None), Code.CONFLICT),
+        ((None, 0x70), Code.CONFLICT),
+        ((None, None), Code.INPUT_INVALID),
+        ((0x55, 0x40), Code.INPUT_INVALID),
+    ],
+)
+def test_what_is_fixed_and_what_does_not_exist_cannot_be_said(
+    store: MemoryStore, said: tuple[int | None, int | None], code: Code
+) -> None:
+    with store.transaction() as transaction:
+        transaction.cards.add(build_card(scp02_i=0x55))
+    with pytest.raises(KmsError) as error:
+        build_service(store).set_protocols(build_card().identity, *said, actor="cli:officer")
+    assert error.value.code is code
+    with pytest.raises(KmsError) as error:
+        build_service(store).set_protocols(b"\x00", 0x55, None, actor="cli:officer")
+    assert error.value.code is Code.CARD_UNKNOWN
+
+
 def test_the_isds_own_keys_are_of_the_type_that_the_profile_says(store: MemoryStore) -> None:
     profile = CardProfile(name="default", isd_key_type=KeyType.AES256)
     settings = replace(SETTINGS, profiles={"default": profile})

@@ -191,7 +191,7 @@ def test_an_update_past_the_end_of_its_keys_is_allowed_with_a_name_and_a_reason(
         assert transaction.key_updates.get(update.id) == allowed
         assert transaction.audit.list()[0].action == "update.allow-past-end"
     with pytest.raises(KmsError) as error:
-        service.allow_past_end(build_id(1), actor="cli:officer", why="was abroad")
+        service.allow_past_end(build_id(999), actor="cli:officer", why="was abroad")
     assert error.value.code is Code.NOT_FOUND
 
 

@@ -81,6 +81,11 @@ class Code(StrEnum):
     # the scheduler
     LEASE_LOST = "scheduler.lease-lost"
     SCHEDULER_CLOCK = "scheduler.clock"
+    # people and their requests
+    PERSON_NOT_PERMITTED = "person.not-permitted"
+    REQUEST_CHANGED = "request.changed"
+    REQUEST_OWN = "request.own"
+    REQUEST_STATE = "request.state"
     # audit log
     AUDIT_BROKEN = "audit.broken"
     AUDIT_ANCHOR = "audit.anchor"

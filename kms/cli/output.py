@@ -1,17 +1,12 @@
 """How `kms` shows results: tables for people, JSON for programs, progress bars on standard error.
 
-Rules: standard output holds the result and nothing else. Bytes are shown as upper-case hex, times in UTC as ISO 8601.
-A dataclass field with `repr=False` is never shown: that is how values say that they are nobody's to read.
+Rules: standard output holds the result and nothing else. Values are shown as `kms.service.plain_values` writes them.
 """
 
-import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from enum import Enum
-from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -19,18 +14,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from kms.service.plain_values import build_record, to_plain
+
+__all__ = [
+    "build_console",
+    "build_record",
+    "format_value",
+    "print_json",
+    "print_record",
+    "print_rows",
+    "show_progress",
+]
 
 Row = Mapping[str, object]
 
 PIPED_WIDTH = 250  # wide enough that a pipe gets one line a row
-
-
-def build_record(value: "DataclassInstance", **more: object) -> dict[str, object]:
-    """Make a row of a frozen value: its shown fields in their order, then `more`."""
-    fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.repr}
-    return fields | more
 
 
 def print_rows(rows: Sequence[Row], columns: Sequence[str], *, as_json: bool, title: str = "") -> None:
@@ -66,7 +64,7 @@ def print_record(record: Row, *, as_json: bool, title: str = "") -> None:
 
 def print_json(value: object) -> None:
     """Show `value` as indented JSON."""
-    click.echo(json.dumps(_to_json(value), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(to_plain(value), indent=2, ensure_ascii=False))
 
 
 def build_console() -> Console:
@@ -101,24 +99,4 @@ def format_value(value: object) -> str:
         return " ".join(format_value(item) for item in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(_to_json(value))
-
-
-def _to_json(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(key): _to_json(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_to_json(item) for item in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _to_json(build_record(value))
-    return _to_plain(value)
-
-
-def _to_plain(value: object) -> object:
-    if isinstance(value, bytes):
-        return value.hex().upper()
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    if isinstance(value, Enum):
-        return value.value
-    return value
+    return str(to_plain(value))

@@ -4,7 +4,7 @@ Rules: a class checks one field at a time; rules that join fields stand in `kms.
 written as hex, paths are absolute once loaded (`base_dir` comes as the validation context).
 """
 
-import socket
+import platform
 from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
@@ -60,7 +60,7 @@ class PlatformConfig:
     name: PlatformName
     role: PlatformRole
     mode: PlatformMode
-    node: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = field(default_factory=socket.gethostname)
+    node: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = field(default_factory=platform.node)
 
 
 @dataclass(frozen=True, config=STRICT)

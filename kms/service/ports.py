@@ -22,6 +22,7 @@ from kms.domain.leases import JobRun, Lease
 from kms.domain.orders import Report
 from kms.domain.pending import PendingCursor, PendingFilter, PendingRows
 from kms.domain.recovery import AnchorMark, KeyFinding, PlatformState, RepairOrder
+from kms.domain.requests import Approval, Quorum, Request, RequestState
 from kms.domain.token_objects import ExpectedObject, ObjectReport
 from kms.domain.transfers import Envelope, RelayedOrder, Transfer, TransferAnswer, TransferRequest, TransferState
 from kms.domain.updates import KeyUpdate
@@ -156,6 +157,28 @@ class PlatformKeyRepository(Repository[PlatformKey], Protocol):
 
 class PeerKeyRepository(Repository[PeerKey], Protocol):
     def find_active(self, peer: str) -> PeerKey | None: ...
+
+
+class RequestRepository(Repository[Request], Protocol):
+    def list_pending(self, now: datetime) -> Sequence[Request]:
+        """PENDING requests whose time is not over, the oldest first."""
+        ...
+
+    def list_overdue(self, now: datetime) -> Sequence[Request]: ...
+    def list_newest(self, *, limit: int = 100, offset: int = 0) -> Sequence[Request]: ...
+    def move(
+        self, request: Request, before: RequestState, after: RequestState, *, at: datetime, result: str = ""
+    ) -> None:
+        """Change the state where it still is `before`, in one statement; else `request.state`."""
+        ...
+
+    def add_decision(self, approval: Approval) -> None:
+        """Raises `input.conflict` when the person decided before."""
+        ...
+
+    def list_decisions(self, request_id: str) -> Sequence[Approval]: ...
+    def list_quorums(self) -> Sequence[Quorum]: ...
+    def set_quorum(self, quorum: Quorum) -> None: ...
 
 
 class AuditRepository(Protocol):
@@ -336,6 +359,8 @@ class Transaction(Protocol):
     def repair_orders(self) -> RepairOrderRepository: ...
     @property
     def key_findings(self) -> KeyFindingRepository: ...
+    @property
+    def requests(self) -> RequestRepository: ...
     @property
     def audit(self) -> AuditRepository: ...
 

@@ -21,9 +21,10 @@ from kms.domain.cards import Application, Card, CardState, DomainKind, SecurityD
 from kms.domain.housekeeping import DoubtedSet, ExpiredVisits, FleetFigures, Overdue
 from kms.domain.keys import Delivery, KeySet, KeyState, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
 from kms.domain.leases import JobRun, Lease
-from kms.domain.policies import PolicyState, PolicyVersion
 from kms.domain.pending import PendingCursor, PendingFilter, PendingItem, PendingRow, PendingRows
+from kms.domain.policies import PolicyState, PolicyVersion
 from kms.domain.recovery import KeyFinding, PlatformState, RepairOrder, RepairState
+from kms.domain.requests import Approval, Quorum, Request, RequestState
 from kms.domain.transfers import OPEN_TRANSFERS, Transfer
 from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateState
 from kms.domain.visits import Terminal, TerminalState, Visit, VisitEvent, VisitState
@@ -531,6 +532,47 @@ class MemoryHousekeeping:
         )
 
 
+class MemoryRequests(MemoryRepository[Request]):
+    noun = "request"
+
+    def __init__(self, rows: dict[str, Request], decisions: list[Approval], quorums: dict[str, Quorum]) -> None:
+        super().__init__(rows)
+        self._decisions = decisions
+        self._quorums = quorums
+
+    def list_pending(self, now: datetime) -> Sequence[Request]:
+        return self._where(lambda item: item.state is RequestState.PENDING and item.expires_at > now)
+
+    def list_overdue(self, now: datetime) -> Sequence[Request]:
+        return self._where(lambda item: item.state is RequestState.PENDING and item.expires_at <= now)
+
+    def list_newest(self, *, limit: int = 100, offset: int = 0) -> Sequence[Request]:
+        return sorted(self._rows.values(), key=lambda item: item.id, reverse=True)[offset : offset + limit]
+
+    def move(
+        self, request: Request, before: RequestState, after: RequestState, *, at: datetime, result: str = ""
+    ) -> None:
+        stored = self._rows.get(request.id)
+        if stored is None or stored.state is not before:
+            raise KmsError(Code.REQUEST_STATE, "Somebody else decided.")
+        over = after not in {RequestState.PENDING, RequestState.EXECUTING}
+        self._rows[request.id] = replace(stored, state=after, result=result, finished_at=at if over else None)
+
+    def add_decision(self, approval: Approval) -> None:
+        if any((old.request_id, old.person_id) == (approval.request_id, approval.person_id) for old in self._decisions):
+            raise KmsError(Code.CONFLICT, "The person decided before.")
+        self._decisions.append(approval)
+
+    def list_decisions(self, request_id: str) -> Sequence[Approval]:
+        return [item for item in self._decisions if item.request_id == request_id]
+
+    def list_quorums(self) -> Sequence[Quorum]:
+        return [self._quorums[name] for name in sorted(self._quorums)]
+
+    def set_quorum(self, quorum: Quorum) -> None:
+        self._quorums[str(quorum.action)] = quorum
+
+
 class MemoryAudit:
     """One chain for all that write, called `memory`."""
 
@@ -655,6 +697,9 @@ class Tables:
     alarms: dict[str, Alarm] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)
     job_runs: dict[str, JobRun] = field(default_factory=dict)
+    requests: dict[str, Request] = field(default_factory=dict)
+    decisions: list[Approval] = field(default_factory=list)
+    quorums: dict[str, Quorum] = field(default_factory=dict)
     audit_records: list[AuditRecord] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
 
@@ -686,6 +731,7 @@ class MemoryTransaction:
         self.platform_state = MemoryPlatformState(tables.platform_state)
         self.repair_orders = MemoryRepairOrders(tables.repair_orders)
         self.key_findings = MemoryKeyFindings(tables.key_findings)
+        self.requests = MemoryRequests(tables.requests, tables.decisions, tables.quorums)
         self.audit = MemoryAudit(tables.audit_records, tables.checkpoints)
 
 

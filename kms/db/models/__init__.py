@@ -13,6 +13,7 @@ from kms.db.models.master_keys import MasterKeyRow
 from kms.db.models.platform_keys import PeerKeyRow, PlatformKeyRow
 from kms.db.models.policies import PolicyDayRow, PolicyVersionRow
 from kms.db.models.recovery import KeyFindingRow, PlatformStateRow, RepairOrderRow
+from kms.db.models.requests import ApprovalRow, QuorumRow, RequestRow
 from kms.db.models.security_domains import SecurityDomainRow
 from kms.db.models.terminals import TerminalRow
 from kms.db.models.transfers import TransferRow
@@ -21,6 +22,7 @@ from kms.db.models.visits import VisitEventRow, VisitRow
 __all__ = [
     "AlarmRow",
     "ApplicationRow",
+    "ApprovalRow",
     "AuditCheckpointRow",
     "AuditEventRow",
     "Base",
@@ -37,7 +39,9 @@ __all__ = [
     "PlatformStateRow",
     "PolicyDayRow",
     "PolicyVersionRow",
+    "QuorumRow",
     "RepairOrderRow",
+    "RequestRow",
     "SecurityDomainRow",
     "TerminalRow",
     "TransferRow",

@@ -10,7 +10,6 @@ from kms.db.models.base import Base, Name, Note, PrimaryId
 from kms.db.types import enum_type
 from kms.domain.cards import CardState
 
-
 _QUARANTINED = text("state = 'QUARANTINED'")
 
 

@@ -22,9 +22,10 @@ def cards_group() -> None:
 
 @cards_group.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--batch", default="", help="A name for these cards, for policies and campaigns.")
 @json_option
 @click.pass_context
-def import_cards(ctx: click.Context, file: Path, as_json: bool) -> None:
+def import_cards(ctx: click.Context, file: Path, batch: str, as_json: bool) -> None:
     r"""Enrol the cards of a manufacturer's CSV FILE.
 
     The file is checked whole; with any fault nothing is enrolled. Importing it again does no harm. A card whose line
@@ -37,7 +38,7 @@ def import_cards(ctx: click.Context, file: Path, as_json: bool) -> None:
         raise click.BadParameter(f"the file is larger than {MAX_FILE >> 20} MB; split it.", param_hint="FILE")
     service = get_platform(ctx).cards
     with show_progress("Enrolling", as_json=as_json) as progress:
-        result = service.import_file(file.read_bytes(), actor=get_actor(), progress=progress)
+        result = service.import_file(file.read_bytes(), actor=get_actor(), batch=batch, progress=progress)
     if as_json:
         print_json(build_record(result))
         return

@@ -168,4 +168,4 @@ def _show_plan(plan: PolicyPlan, *, as_json: bool) -> None:
         click.echo(f"{item.name}: {item.change} (version {item.version})")
     soon = f"{plan.due_7_days} within 7 days, {plan.due_30_days} within 30 days"
     click.echo(f"Key sets that become due by it: {plan.due_now} at once, {soon}.")
-    click.echo(f"Key sets whose due date nobody knows: {plan.undated}.")
+    click.echo(f"Key sets in force that have no due date now: {plan.undated}.")

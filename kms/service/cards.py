@@ -16,7 +16,7 @@ from kms.card.key_sets import gp_kcv_method
 from kms.card.keys import Diversification, KeyType
 from kms.card.profile import CardProfile
 from kms.domain.audit import AuditEvent
-from kms.domain.card_file import CardLine, build_where, parse_card_file
+from kms.domain.card_file import NAME, CardLine, build_where, parse_card_file
 from kms.domain.cards import SCP02, SCP03, Card, CardState, DomainKind, DomainState, SecurityDomain, get_scp
 from kms.domain.keys import Delivery, KeySet, KeyState, MasterKey, MasterKind
 from kms.domain.updates import KeyUpdate, UpdateReason, UpdateState
@@ -63,15 +63,21 @@ class CardService:
         self._identifiers = identifiers
         self._settings = settings
 
-    def import_file(self, content: bytes, *, actor: str, progress: Progress = ignore_progress) -> ImportResult:
+    def import_file(
+        self, content: bytes, *, actor: str, batch: str = "", progress: Progress = ignore_progress
+    ) -> ImportResult:
         """Enrol the cards of a file (`kms.domain.card_file`). `progress` gets (done, total), in lines.
 
+        `batch`: the name by which policies and campaigns know these cards; those enrolled before keep theirs.
         Raises `input.invalid` with every fault of the file and its line; nothing is enrolled then.
         """
+        if batch and not NAME.match(batch):
+            text = "A batch's name has letters, digits, dots, dashes and underscores, at most 64."
+            raise KmsError(Code.INPUT_INVALID, text)
         file = parse_card_file(content)
         with self._store.transaction() as transaction:
             check_normal(transaction, "Enrolling cards")
-            importer = _Importer(self._settings, self._identifiers, self._clock.now(), actor, transaction)
+            importer = _Importer(self._settings, self._identifiers, self._clock.now(), actor, transaction, batch=batch)
             faults = [*file.faults, *importer.find_faults(file.lines)]
             if faults:
                 faults.sort(key=_find_line)
@@ -157,13 +163,21 @@ class _Importer:
     """One import: the masters it may use and what each line becomes."""
 
     def __init__(
-        self, settings: CardSettings, identifiers: Identifiers, now: datetime, actor: str, transaction: Transaction
+        self,
+        settings: CardSettings,
+        identifiers: Identifiers,
+        now: datetime,
+        actor: str,
+        transaction: Transaction,
+        *,
+        batch: str,
     ) -> None:
         self._settings = settings
         self._identifiers = identifiers
         self._now = now
         self._actor = actor
         self._transaction = transaction
+        self._batch = batch
         self._masters: dict[str, MasterKey | None] = {}
         self._names: dict[str, str] = {}
         self._known: set[bytes] = set()
@@ -288,6 +302,7 @@ class _Importer:
             diversification=line.diversification,
             state=CardState.ENROLLED,
             enrolled_at=self._now,
+            batch=self._batch,
         )
 
     def _build_isd(self, line: CardLine, card: Card) -> SecurityDomain:

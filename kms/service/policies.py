@@ -17,6 +17,7 @@ from kms.errors import Code, KmsError
 from kms.service.policy_explain import Explanation, explain
 from kms.service.policy_ports import Batch, Reach, Undated, build_reaches
 from kms.service.ports import Clock, Identifiers, Store, Transaction
+from kms.service.recovery import check_normal
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -38,7 +39,7 @@ class PolicyChange:
 class PolicyPlan:
     """What applying would do. `due_now`, `due_7_days`, `due_30_days`: key sets that become due until then by it alone.
 
-    `undated`: key sets in force whose due date nobody knows, whatever the policies say.
+    `undated`: key sets in force that have no due date before it.
     """
 
     changes: tuple[PolicyChange, ...]
@@ -90,6 +91,7 @@ class PolicyService:
         or somebody else applied meanwhile; `input.invalid` for classes between which nobody could decide.
         """
         with self._store.transaction() as tx:
+            check_normal(tx, "Applying policies")
             draft = self._draft(tx, policies, whole=whole, actor=actor)
             plan = self._plan(tx, draft)
             if plan.due_now != expected:

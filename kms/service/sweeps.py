@@ -17,6 +17,7 @@ from kms.service.alarms import raise_alarm
 from kms.service.policies import BATCH, PolicyService, repeat_overtaken
 from kms.service.policy_ports import Asking, Batch
 from kms.service.ports import Clock, Identifiers, Store, Transaction
+from kms.service.recovery import check_normal
 
 ACTOR = "scheduler"
 UNDATED = "key-set.undated"
@@ -75,7 +76,10 @@ class SweepService:
         self._policies = PolicyService(store=store, clock=clock, identifiers=identifiers, platform=platform)
 
     def sweep_expiry(self, now: datetime | None = None) -> SweepResult:
-        """Ask for an update of every due key set that none is asked for, within the bounds. `now`: for tests alone."""
+        """Ask for an update of every due key set that none is asked for, within the bounds. `now`: for tests alone.
+
+        Raises `platform.recovery` while the platform is in recovery.
+        """
         now = now or self._clock.now()
         self._policies.settle_if_needed()
         with self._store.transaction() as tx:
@@ -124,6 +128,7 @@ class SweepService:
         return repeat_overtaken(self._store, lambda tx: self._ask_in(tx, asking, now, place, most))
 
     def _ask_in(self, tx: Transaction, asking: Asking, now: datetime, place: str, most: int) -> Batch | None:
+        check_normal(tx, "Asking for updates")
         name, policy = asking.version.name, asking.version.policy
         day = f"{now.astimezone(UTC):%Y-%m-%d}"
         left_today = policy.max_per_day - tx.policies.count_asked(name, day)

@@ -30,8 +30,8 @@ from kms.hsm.templates import (
 
 RSA_BITS = 3072
 SIGNATURE_LENGTH = 64  # r | s on P-256
-_P256 = bytes.fromhex("06082A8648CE3D030107")  # DER of the curve's OID 1.2.840.10045.3.1.7 (RFC 5480)
-_EXPONENT = (65537).to_bytes(3, "big")
+P256 = bytes.fromhex("06082A8648CE3D030107")  # DER of the curve's OID 1.2.840.10045.3.1.7 (RFC 5480)
+RSA_EXPONENT = (65537).to_bytes(3, "big")
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _generate(connection: Connection, object_id: bytes, label: str, purpose: Pla
     capabilities = private.capabilities | public.capabilities
     if purpose is not PlatformKeyPurpose.TRANSPORT:
         curve = connection.hsm_session.create_domain_parameters(
-            TokenKeyType.EC, {Attribute.EC_PARAMS: _P256}, local=True
+            TokenKeyType.EC, {Attribute.EC_PARAMS: P256}, local=True
         )
         curve.generate_keypair(
             id=object_id,
@@ -147,7 +147,7 @@ def _generate(connection: Connection, object_id: bytes, label: str, purpose: Pla
         store=True,
         capabilities=capabilities,
         mechanism=Mechanism.RSA_PKCS_KEY_PAIR_GEN,
-        public_template={Attribute.PUBLIC_EXPONENT: _EXPONENT, **public.attributes},
+        public_template={Attribute.PUBLIC_EXPONENT: RSA_EXPONENT, **public.attributes},
         private_template=dict(private.attributes),
     )
 

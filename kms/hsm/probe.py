@@ -24,9 +24,13 @@ from kms.hsm.trials import AES_KEY, DES_KEY, TRIALS, Trial, check_answer, make_s
 from kms.hsm.wrapping import WrapPlan, WrapStrategy, build_plan
 
 PAYLOAD = bytes.fromhex("0123456789ABCDEFFEDCBA9876543210")  # odd parity, as tokens set it
-DES_WRAPPED = bytes.fromhex("FF3E0B17BD60FE2CE0C8AA582DAB10BA")
-# PAYLOAD twice, so that chaining and the IV show
-AES_WRAPPED = bytes.fromhex("868D79BD49A5681CFAE908AD51300BA073AC0867615C0384827F3B5180BA49C2")
+# PAYLOAD under the trials' DES_KEY by ECB, and under their AES_KEY by CBC: once, and twice so that chaining shows.
+WRAPPED = {
+    (KeyType.DES2, KeyType.DES2): bytes.fromhex("FF3E0B17BD60FE2CE0C8AA582DAB10BA"),
+    (KeyType.DES2, KeyType.AES128): bytes.fromhex("FF3E0B17BD60FE2CE0C8AA582DAB10BA"),
+    (KeyType.AES128, KeyType.DES2): bytes.fromhex("868D79BD49A5681CFAE908AD51300BA0"),
+    (KeyType.AES128, KeyType.AES256): bytes.fromhex("868D79BD49A5681CFAE908AD51300BA073AC0867615C0384827F3B5180BA49C2"),
+}
 
 # RFC 3394 section 4.6: 256 bits of key data under a 256-bit KEK
 KEK = bytes(range(32))
@@ -61,12 +65,10 @@ def probe_token(token: Token, hsm_session: Session, settings: HsmSettings) -> Pr
             # `kms hsm check` shall say what is missing; operations are refused by Connection.check_mechanisms.
             plan = build_plan(settings, "nothing, not tried", "nothing, not tried")
             return ProbeResult(names, missing, plan, missing_for_peers)
-        des_refusal = _try_wrap(hsm_session, made, (KeyType.DES2, DES_KEY), (KeyType.DES2, PAYLOAD), DES_WRAPPED)
-        aes_refusal = _try_wrap(
-            hsm_session, made, (KeyType.AES128, AES_KEY), (KeyType.AES256, PAYLOAD * 2), AES_WRAPPED
-        )
+        des_refusal = try_wrap(hsm_session, made, (KeyType.DES2, DES_KEY), KeyType.DES2)
+        aes_refusal = try_wrap(hsm_session, made, (KeyType.AES128, AES_KEY), KeyType.AES256)
         if not missing_for_peers:
-            _check_key_wrap(hsm_session, made)
+            check_key_wrap(hsm_session, made)
     return ProbeResult(names, missing, build_plan(settings, des_refusal, aes_refusal), missing_for_peers)
 
 
@@ -81,7 +83,8 @@ def _is_refused(trial: Trial, hsm_session: Session, made: ExitStack) -> bool:
     return False
 
 
-def _check_key_wrap(hsm_session: Session, made: ExitStack) -> None:
+def check_key_wrap(hsm_session: Session, made: ExitStack) -> None:
+    """Raise `hsm.mechanism` unless AES key wrap gives the known answer; PKCS11Error when the token refuses it."""
     kek = hsm_session.create_object(build_value_template(PROBE_KEK, KeyType.AES256, KEK))
     made.callback(kek.destroy)
     payload = make_session_key(hsm_session, made, KeyType.AES256, KEK_PAYLOAD, KeyUse.PAYLOAD)
@@ -90,23 +93,21 @@ def _check_key_wrap(hsm_session: Session, made: ExitStack) -> None:
     check_answer("AES_KEY_WRAP", wrap_by_aes(kek, payload, KeyType.AES256.length), KEK_WRAPPED)
 
 
-def _try_wrap(
-    hsm_session: Session,
-    made: ExitStack,
-    wrapping: tuple[KeyType, bytes],
-    payload: tuple[KeyType, bytes],
-    expected: bytes,
-) -> str:
-    """Wrap natively; returns the empty string, or what the token answered instead."""
+def try_wrap(hsm_session: Session, made: ExitStack, wrapping: tuple[KeyType, bytes], payload: KeyType) -> str:
+    """Wrap `PAYLOAD` natively; the empty string, or what the token answered instead.
+
+    Raises `hsm.mechanism` for a wrong answer, PKCS11Error when the token is away.
+    """
     mode = CipherMode.CBC if wrapping[0].is_aes else CipherMode.ECB
+    value = PAYLOAD * (payload.length // len(PAYLOAD))
     try:
         wrapping_key = make_session_key(hsm_session, made, *wrapping, KeyUse.WRAP)
-        payload_key = make_session_key(hsm_session, made, *payload, KeyUse.PAYLOAD)
+        payload_key = make_session_key(hsm_session, made, payload, value, KeyUse.PAYLOAD)
         wrapped = wrap(
             wrapping_key,
             wrapping[0],
             payload=payload_key,
-            length=payload[0].length,
+            length=payload.length,
             mode=mode,
             strategy=WrapStrategy.NATIVE,
         )
@@ -114,5 +115,5 @@ def _try_wrap(
         if is_lost(error):
             raise
         return type(error).__name__
-    check_answer(f"C_WrapKey of {payload[0]} keys", wrapped, expected)
+    check_answer(f"C_WrapKey of {payload} keys", wrapped, WRAPPED[wrapping[0], payload])
     return ""

@@ -16,6 +16,7 @@ from kms.errors import Code, KmsError
 from kms.hsm import keks, key_pairs, masters, objects
 from kms.hsm.gateway import Gateway
 from kms.hsm.scope import TokenScope
+from kms.hsm.self_check import SelfCheck, run_self_check
 from kms.hsm.settings import HsmSettings
 from kms.hsm.watch import Watch
 from kms.service.ports import HsmStatus, NewKek, NewMaster
@@ -151,6 +152,11 @@ class TokenVault:
         """See `Vault.check_key_pair`."""
         with self._gateway.connect() as connection:
             key_pairs.check_key_pair(connection, object_id, purpose, public_key_der, self._gateway.now())
+
+    def check_abilities(self) -> SelfCheck:
+        """Try every mechanism and attribute that is relied on, on session objects; about a second. Raises `hsm.*`."""
+        with self._gateway.connect() as connection:
+            return run_self_check(connection)
 
     def check_objects(self, expected: Sequence[ExpectedObject]) -> ObjectReport:
         """See `Vault.check_objects`."""

@@ -278,3 +278,13 @@ def test_a_released_card_is_served_again_and_trusted_afresh(store: MemoryStore) 
     with pytest.raises(KmsError) as error:
         service.release(b"\x00", actor="cli:officer")
     assert error.value.code is Code.CARD_UNKNOWN
+
+
+def test_cards_carry_the_name_of_their_batch(store: MemoryStore) -> None:
+    service = build_service(store)
+    service.import_file(build_many(1), actor="cli:operator", batch="2026-B7")
+    service.import_file(build_many(2), actor="cli:operator", batch="other")
+    with store.transaction() as transaction:
+        assert [card.batch for card in transaction.cards.list()] == ["2026-B7", "other"]
+    with pytest.raises(KmsError, match="batch's name"):
+        service.import_file(build_many(3), actor="cli:operator", batch="a b")

@@ -11,10 +11,11 @@ from tests.fakes.lying_card import Lie, LyingCard, Told
 from tests.functional.site import TRANSIT_SSD, Delivered, Site
 
 EXTERNAL_AUTHENTICATE = 0x82
-SCP02 = {"scp_i": 0x55}
-S8 = {"scp_i": None, "scp03_i": 0x70, "key_type": "AES128"}
-S16 = {"scp_i": None, "scp03_i": 0x71, "key_type": "AES256"}
-KINDS = {"SCP02": SCP02, "SCP03 S8": S8, "SCP03 S16": S16}
+KINDS: dict[str, dict[str, Any]] = {
+    "SCP02": {"scp_i": 0x55},
+    "SCP03 S8": {"scp_i": None, "scp03_i": 0x70, "key_type": "AES128"},
+    "SCP03 S16": {"scp_i": None, "scp03_i": 0x71, "key_type": "AES256"},
+}
 MISFIT = "the card's keys are not the ones on record"
 SILENT = "the card did not show which keys are in force"
 
@@ -25,7 +26,7 @@ class Case:
     """A card that is owed an update of its transit SSD and lies, at terminals that no other test uses."""
 
     def __init__(self, site: Site, kind: str, name: str) -> None:
-        how: dict[str, Any] = dict(KINDS[kind])
+        how = dict(KINDS[kind])
         key_type = how.pop("key_type", None)
         if key_type is not None:
             how["vendor"] = site.import_vendor(f"vendor-{key_type.lower()}", key_type)

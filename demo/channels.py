@@ -74,7 +74,7 @@ def attempt_channels(platform: Platform, identity: bytes, card: Card) -> Iterato
         try:
             ref = build_candidate(name, record, key_set).ref
         except KmsError as error:
-            if error.code is not Code.KEY_MISSING:
+            if error.code not in (Code.KEY_MISSING, Code.KEY_STATE):
                 raise
             yield Attempt(name, domain, key_set.kvn, made_for, current, opened=False, answer=error.detail)
             continue

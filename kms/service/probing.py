@@ -188,7 +188,8 @@ def _list_recorded(planner: Planner, record: CardRecord, domain: SecurityDomain)
         try:
             candidate = build_candidate(planner.platform, record, item)
         except KmsError as error:
-            if error.code is not Code.KEY_MISSING:  # a peer's keys were erased, once our own had taken their place
+            # A peer's keys were erased, once our own had taken their place; a compromised master's derive nothing.
+            if error.code not in (Code.KEY_MISSING, Code.KEY_STATE):
                 raise
         else:
             if record.card.find_i(get_scp(item.key_type)) is not None:

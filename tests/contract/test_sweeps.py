@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,8 @@ class Scene:
     def apply(self, *policies: Policy, expected: int = 0, whole: bool = True) -> int:
         return self.policies.apply(policies, whole=whole, expected=expected, actor="cli:officer").settled
 
-    def add(self, number: int, age: float, **changes: Any) -> KeySet:
-        """A card with one SSD whose key set was proved `age` days ago. `changes`: of any of the three, by `card_...`."""
+    def add(self, number: int, age: float, **changes: Any) -> KeySet:  # noqa: ANN401 - any field
+        """A card with one SSD whose key set was proved `age` days ago. `changes`: of the three, by `card_...`."""
         parts: dict[str, dict[str, Any]] = {"card": {}, "domain": {}, "set": {}}
         for name, value in changes.items():
             part, _, field = name.partition("_")
@@ -258,7 +258,7 @@ class TestTheSweep:
         assert scene.sweeps.sweep_expiry().created == 0
 
     @pytest.mark.parametrize("proved_at", [None, NOW.replace(year=1970)], ids=["missing", "zero"])
-    def test_a_set_without_a_time_of_proof_stops_and_asks(self, scene: Scene, proved_at: Any) -> None:
+    def test_a_set_without_a_time_of_proof_stops_and_asks(self, scene: Scene, proved_at: datetime | None) -> None:
         item = scene.add(1, 0, set_proved_at=proved_at)
         assert scene.policies.plan([build_policy()], whole=True).undated == 1
         scene.apply(build_policy())
@@ -341,8 +341,7 @@ class TestTheSweep:
             for n in (60, 70)
         ]
         threads = [
-            threading.Thread(target=lambda it=item: created.append(it.sweep_expiry().created))  # type: ignore[misc] # defaults bind
-            for item in services
+            threading.Thread(target=lambda it=item: created.append(it.sweep_expiry().created)) for item in services
         ]
         for thread in threads:
             thread.start()

@@ -24,7 +24,11 @@ GIVEN_UP = (UpdateState.FAILED, UpdateState.CANCELLED)
 
 def build_policy(name: str = "ssd", **changes: Any) -> Policy:  # noqa: ANN401 - any field of the policy
     """A policy for all SSDs: a year, due 30 days before its end."""
-    fields = {"applies_to": PolicyClass(DomainKind.SSD), "cryptoperiod_days": 365, "lead_days": 30} | changes
+    fields: dict[str, Any] = {
+        "applies_to": PolicyClass(DomainKind.SSD),
+        "cryptoperiod_days": 365,
+        "lead_days": 30,
+    } | changes
     return Policy(name=name, **fields)
 
 

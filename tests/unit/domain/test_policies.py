@@ -16,7 +16,7 @@ SSD, ISD = DomainKind.SSD, DomainKind.ISD
 AID = bytes.fromhex("A0000009510001")
 
 
-def classed(name: str, *fields: Any, **named: Any) -> Policy:
+def classed(name: str, *fields: Any, **named: Any) -> Policy:  # noqa: ANN401 - any field of the class
     return build_policy(name, applies_to=PolicyClass(*fields, **named))
 
 
@@ -26,7 +26,7 @@ def book(*policies: Policy) -> PolicyBook:
 
 def find(policies: PolicyBook, aid: bytes = AID, managed_by: str = "issuer", batch: str = "B7") -> str | None:
     version = policies.find(SSD, aid, managed_by, batch)
-    return version and version.name
+    return None if version is None else version.name
 
 
 class TestClasses:
@@ -131,10 +131,9 @@ class TestDates:
     ],
 )
 def test_a_policy_out_of_bounds_is_refused_with_its_field(changes: dict[str, Any], field: str) -> None:
+    good: dict[str, Any] = {"name": "ssd", "applies_to": PolicyClass(SSD), "cryptoperiod_days": 365, "lead_days": 30}
     with pytest.raises(KmsError) as error:
-        Policy(
-            **{"name": "ssd", "applies_to": PolicyClass(SSD), "cryptoperiod_days": 365, "lead_days": 30} | changes
-        )
+        Policy(**good | changes)
     assert error.value.code is Code.INPUT_INVALID
     assert field in {fault.where for fault in error.value.faults}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from kms.domain.orders import Order, Report
-from kms.domain.pending import PendingCard, PendingItem
+from kms.domain.pending import PendingCard, PendingCursor, PendingFilter, PendingItem, PendingPage
 from kms.domain.updates import UpdateReason
 from kms.domain.visits import Terminal, TerminalState
 from kms.errors import Code, KmsError
@@ -76,9 +76,8 @@ class Applied:
 
 @dataclass
 class FakeApplications:
-    """`waiting`: cards with open updates."""
+    """`failure`: raised instead of answering."""
 
-    waiting: list[PendingCard] = field(default_factory=list)
     failure: Exception | None = None
 
     def apply(self, terminal: Terminal, card_identity: bytes, application_aid: bytes) -> Applied:
@@ -93,10 +92,38 @@ class FakeApplications:
             raise KmsError(Code.NOT_FOUND, "The catalogue has no such application")
         return Applied(SESSION, "REQUESTED")
 
-    def pending(self, terminal: Terminal, identity: bytes | None, limit: int, offset: int) -> Sequence[PendingCard]:
+
+@dataclass
+class FakePending:
+    """`waiting`: cards with open updates; `asked`: what was asked for."""
+
+    waiting: list[PendingCard] = field(default_factory=list)
+    asked: list[PendingFilter] = field(default_factory=list)
+
+    def list_page(
+        self, terminal: Terminal, wanted: PendingFilter, *, limit: int, after: PendingCursor | None = None
+    ) -> PendingPage:
         del terminal
-        found = [card for card in self.waiting if identity in {None, card.identity}]
-        return found[offset : offset + limit]
+        self.asked.append(wanted)
+        start = int(after.update_id) if after else 0
+        more = PendingCursor(AT, f"{start + limit:036}") if start + limit < len(self.waiting) else None
+        return PendingPage(tuple(self.waiting[start : start + limit]), more)
+
+    def list_for_card(self, terminal: Terminal, identity: bytes, wanted: PendingFilter) -> PendingPage:
+        del terminal
+        self.asked.append(wanted)
+        return PendingPage(tuple(card for card in self.waiting if card.identity == identity), None)
+
+
+@dataclass
+class FakeRecovery:
+    """`kept`: how often the anchor was kept."""
+
+    kept: int = 0
+
+    def keep_anchor(self) -> str:
+        self.kept += 1
+        return "kept"
 
 
 @dataclass
@@ -116,6 +143,8 @@ class FakePlatform:
 
     visits: FakeVisits = field(default_factory=FakeVisits)
     applications: FakeApplications = field(default_factory=FakeApplications)
+    pending: FakePending = field(default_factory=FakePending)
+    recovery: FakeRecovery = field(default_factory=FakeRecovery)
     terminals: FakeTerminals = field(default_factory=FakeTerminals)
     store: FakePart = field(default_factory=FakePart)
     vault: FakePart = field(default_factory=FakePart)
@@ -123,4 +152,4 @@ class FakePlatform:
     def __post_init__(self) -> None:
         self.terminals.known[hashlib.sha256(CERTIFICATE).digest()] = TerminalState.ENROLLED
         item = PendingItem(bytes.fromhex("A0000009510001"), UpdateReason.EXPIRY, AT)
-        self.applications.waiting = [PendingCard(bytes([0x47, number]), (item,)) for number in range(3)]
+        self.pending.waiting = [PendingCard(bytes([0x47, number]), (item,)) for number in range(3)]

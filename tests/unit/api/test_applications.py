@@ -3,7 +3,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.fakes.api_platform import APPLICATION, CARD, QUARANTINED, SESSION
+from kms.domain.pending import PendingFilter
+from kms.domain.updates import UpdateReason
+from tests.fakes.api_platform import APPLICATION, AT, CARD, QUARANTINED, SESSION, FakePlatform
 from tests.unit.api.conftest import read_body
 
 ADDRESS = "/api/v1/applications"
@@ -49,15 +51,34 @@ def test_pending_cards_come_in_pages(client: FlaskClient) -> None:
     assert first["cards"][0]["pending"] == [
         {"aid": "A0000009510001", "reason": "expiry", "dueAt": "2026-03-01T12:00:00Z"}
     ]
-    assert first["next"] == 2
-    last = read_body(client.get(f"/api/v1/pending?limit=2&offset={first['next']}"))
+    last = read_body(client.get(f"/api/v1/pending?limit=2&cursor={first['next']}"))
     assert ([card["identity"] for card in last["cards"]], last["next"]) == (["4702"], None)
+
+
+def test_pending_is_narrowed_by_domain_reason_and_time(client: FlaskClient, platform: FakePlatform) -> None:
+    query = "aid=A0000009510001&reason=expiry&dueBefore=2026-03-01T12:00:00Z"
+    assert client.get(f"/api/v1/pending?{query}").status_code == 200
+    assert platform.pending.asked == [PendingFilter(bytes.fromhex("A0000009510001"), UpdateReason.EXPIRY, AT)]
 
 
 def test_pending_of_one_card(client: FlaskClient) -> None:
     assert [card["identity"] for card in read_body(client.get("/api/v1/pending?card=4701"))["cards"]] == ["4701"]
 
 
-@pytest.mark.parametrize("query", ["card=47x1", "limit=0", "limit=201", "limit=ten", "offset=-1", "colour=1"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "card=47x1",
+        "limit=0",
+        "limit=201",
+        "limit=ten",
+        "cursor=x",
+        "reason=bored",
+        "dueBefore=soon",
+        "aid=47",
+        "offset=1",
+        "colour=1",
+    ],
+)
 def test_a_wrong_query_is_refused(client: FlaskClient, query: str) -> None:
     assert client.get(f"/api/v1/pending?{query}").status_code == 400

@@ -6,7 +6,7 @@ from kms.domain.cards import ApplicationState, CardState, DomainState
 from kms.domain.updates import UpdateReason, UpdateState
 from kms.errors import Code, KmsError
 from tests.fakes.issuer import APPLICATION_AID, IDENTITY, SSD_AID, Issuer
-from tests.fakes.scene import ISD_AID, build_scene
+from tests.fakes.scene import build_scene
 
 
 @pytest.fixture
@@ -73,18 +73,3 @@ def test_unknown_applications_and_cards_that_are_not_served_are_refused(issuer: 
         with pytest.raises(KmsError) as caught:
             apply(issuer)
         assert caught.value.code is code
-
-
-def test_pending_lists_what_waits_for_all_cards_or_one(issuer: Issuer) -> None:
-    assert issuer.applications.pending(issuer.terminal, None, 10, 0) == []
-    issuer.updates.force(IDENTITY, ISD_AID, actor="test")
-    apply(issuer)
-    for identity in (None, IDENTITY):
-        (card,) = issuer.applications.pending(issuer.terminal, identity, 10, 0)
-        assert [(item.aid, item.reason) for item in card.items] == [
-            (ISD_AID, UpdateReason.VENDOR_TAKEOVER),
-            (SSD_AID, UpdateReason.INITIAL),
-        ]
-    assert issuer.applications.pending(issuer.terminal, IDENTITY, 10, 1) == []
-    with pytest.raises(KmsError):
-        issuer.applications.pending(issuer.terminal, b"\x01", 10, 0)

@@ -69,6 +69,11 @@ class Card:
         return self.scp02_i is not None or self.scp03_i is not None
 
     @property
+    def has_claims(self) -> bool:
+        """Whether any protocol of the card is known by the card's own word alone."""
+        return self.scp02_claimed or self.scp03_claimed
+
+    @property
     def is_recognized(self) -> bool:
         """Whether any protocol of the card is fixed."""
         return self.is_fixed(SCP02) or self.is_fixed(SCP03)

@@ -84,7 +84,9 @@ class TransferService:
             if known is None:
                 known = self._admit(tx, peer, request, card)
             check_same_request(known, peer, request)
-        return TransferAnswer(known.state, card.kdd, card.scp02_i, card.scp03_i, card.profile, known.refusal)
+        # A claim is not passed on as if it were known: the hand-over will say what opened.
+        i02, i03 = (None, None) if card.has_claims else (card.scp02_i, card.scp03_i)
+        return TransferAnswer(known.state, card.kdd, i02, i03, card.profile, known.refusal)
 
     def get(self, peer: str, transfer_id: str) -> Transfer:
         """Get a peer's own transfer. Raises `transfer.unknown`, for another peer's too."""

@@ -133,8 +133,8 @@ class Provider:
         return self.applications.apply(self.terminal, IDENTITY, APPLICATION).session_id
 
 
-def build_provider(issuer: Issuer, *, store: Store | None = None) -> Provider:
-    """A provider whose keys were exchanged with the issuer."""
+def build_provider(issuer: Issuer, *, store: Store | None = None, ssd_key_type: KeyType = KeyType.AES128) -> Provider:
+    """A provider whose keys were exchanged with the issuer. `ssd_key_type`: of its catalogue."""
     clock, identifiers, store = issuer.clock, CountingIdentifiers(500_000), store or MemoryStore()
     signing = ec.generate_private_key(ec.SECP256R1())
     public = signing.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -174,7 +174,14 @@ def build_provider(issuer: Issuer, *, store: Store | None = None) -> Provider:
         relay=relay,
     )
     ranges = (CardRange(bytes(len(IDENTITY)), b"\xff" * len(IDENTITY), "issuer"),)
-    entry = CatalogueEntry(aid=APPLICATION, name="purse", ssd_aid=SSD, privileges=b"\x80", managed_by="provider")
+    entry = CatalogueEntry(
+        aid=APPLICATION,
+        name="purse",
+        ssd_aid=SSD,
+        privileges=b"\x80",
+        ssd_key_type=ssd_key_type,  # type: ignore[arg-type] # any type that the catalogue takes
+        managed_by="provider",
+    )
     applications = ApplicationService(
         store=store,
         clock=clock,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from kms.card.keys import KeyType
 from kms.card.profile import CardProfile
 from kms.domain.audit import AuditEvent
 from kms.domain.cards import CardState, DomainState
@@ -17,7 +18,7 @@ from terminal.virtual_card.personality import build_factory_state
 from tests.fakes.agent import Agent
 from tests.fakes.issuer import IDENTITY, ISD_AID, Issuer, build_issuer
 from tests.fakes.provider import SSD, Provider, build_provider
-from tests.fakes.scene import LoggingCard, Tamper
+from tests.fakes.scene import LoggingCard, Tamper, build_card_state
 
 STRANGER_KEY = bytes(range(0x60, 0x70))
 
@@ -123,10 +124,27 @@ class TransferScene:
         return [event for event in events if event.action == action]
 
 
-def build_transfer_scene(*, scp_i: int = 0x55, profile: CardProfile | None = None) -> TransferScene:
-    """One card that the issuer enrolled, at the provider's terminal for the first time."""
-    issuer = build_issuer(scp_i=scp_i, profile=profile)
-    return TransferScene(issuer, build_provider(issuer), LoggingCard(build_factory_state(scp02_i=scp_i)))
+def build_transfer_scene(
+    *,
+    scp_i: int | None = 0x55,
+    scp03_i: int | None = None,
+    vendor_type: KeyType = KeyType.DES2,
+    recorded: bool = True,
+    profile: CardProfile | None = None,
+    ssd_key_type: KeyType = KeyType.AES128,
+) -> TransferScene:
+    """One card that the issuer enrolled, at the provider's terminal for the first time.
+
+    `recorded` False: the card's file did not say which protocols it speaks. `ssd_key_type`: what the provider asks for.
+    """
+    issuer = build_issuer(
+        scp_i=scp_i if recorded else None,
+        scp03_i=scp03_i if recorded else None,
+        vendor_type=vendor_type,
+        profile=profile,
+    )
+    card = LoggingCard(build_card_state(0x01, scp_i, scp03_i, vendor_type))
+    return TransferScene(issuer, build_provider(issuer, ssd_key_type=ssd_key_type), card)
 
 
 def build_stranger() -> LoggingCard:

@@ -12,13 +12,10 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from kms.card.keys import KcvMethod, KeyPort, KeyType
-from kms.domain.alarms import Alarm
 from kms.domain.audit import AuditEvent
 from kms.domain.audit_chain import AuditRecord, ChainHead, Checkpoint
 from kms.domain.cards import Application, Card, SecurityDomain
-from kms.domain.housekeeping import ExpiredVisits, FleetFigures, Overdue
 from kms.domain.keys import KeySet, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
-from kms.domain.leases import JobRun, Lease
 from kms.domain.orders import Report
 from kms.domain.pending import PendingCursor, PendingFilter, PendingRows
 from kms.domain.recovery import AnchorMark, KeyFinding, PlatformState, RepairOrder
@@ -29,6 +26,7 @@ from kms.domain.updates import KeyUpdate
 from kms.domain.visits import Terminal, Visit, VisitEvent
 from kms.service.campaign_ports import CampaignRepository, Compromises
 from kms.service.policy_ports import PolicyRepository, Sweeps
+from kms.service.scheduler_ports import AlarmRepository, HousekeepingRepository, LeaseRepository
 
 T = TypeVar("T")
 
@@ -214,73 +212,6 @@ class AuditRepository(Protocol):
     def list_checkpoints(self, *, after: int = 0, limit: int = 100) -> Sequence[Checkpoint]:
         """With numbers above `after`, the oldest first. Raises `audit.broken`."""
         ...
-
-
-class AlarmRepository(Repository[Alarm], Protocol):
-    def raise_(self, alarm: Alarm) -> Alarm:
-        """Open the alarm, or count it in the open one of its kind and subject; what is stored now.
-
-        An open one gets text, severity and `last_at` of the new one.
-        """
-        ...
-
-    def clear(self, kind: str, subject: str, at: datetime) -> bool:
-        """Close the open alarm of this kind and subject; whether there was one."""
-        ...
-
-    def list_open(self, *, limit: int = 100, offset: int = 0) -> Sequence[Alarm]:
-        """Oldest first."""
-        ...
-
-    def list_newest(self, *, limit: int = 100, offset: int = 0) -> Sequence[Alarm]: ...
-
-
-class HousekeepingRepository(Protocol):
-    """Sets of rows in a few statements, whatever their number."""
-
-    def expire_visits(self, before: datetime, at: datetime, text: str, limit: int) -> ExpiredVisits:
-        """End up to `limit` OPEN visits whose deadline was before that; their cards are claimed.
-
-        What is in flight on their cards is in doubt and their RUNNING updates are PENDING again, unless another open
-        visit may go on with them. `text`: the visits' result. Raises `visit.conflict` when a step came between.
-        """
-        ...
-
-    def delete_visits(self, before: datetime, limit: int) -> int:
-        """Delete up to `limit` visits that are over, with their journals, whose deadline was before that; how many.
-
-        Visits with a cryptogram that fitted no known set are evidence, and stay. The database refuses deadlines that
-        are less than seven days past.
-        """
-        ...
-
-    def count_overdue(self, now: datetime) -> Overdue: ...
-    def read_figures(self, now: datetime) -> FleetFigures:
-        """The platform in numbers, by a handful of aggregate statements."""
-        ...
-
-
-class LeaseRepository(Protocol):
-    def now(self) -> datetime:
-        """The database's clock."""
-        ...
-
-    def find(self, name: str) -> Lease | None: ...
-    def add(self, lease: Lease) -> None: ...
-    def replace(self, lease: Lease, fence: int) -> bool:
-        """Write a lease where the stored one still has this fence; whether it had."""
-        ...
-
-    def check(self, name: str, fence: int) -> None:
-        """Raise `scheduler.lease-lost` unless the lease still has this fence, and keep it so until the commit."""
-        ...
-
-    def find_run(self, job: str) -> JobRun | None: ...
-    def list_runs(self) -> Sequence[JobRun]:
-        """The last run of each job, by name."""
-        ...
-
-    def save_run(self, run: JobRun) -> None: ...
 
 
 class PlatformStateRepository(Repository[PlatformState], Protocol):

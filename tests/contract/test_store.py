@@ -326,7 +326,7 @@ class TestCardLists:
             add_card(transaction, 2)
             transaction.key_updates.add_all(
                 [
-                    build_update(1, due_at=NOW + timedelta(days=9)),
+                    build_update(1, security_domain_id=build_id(2003), due_at=NOW + timedelta(days=9)),
                     build_update(2, due_at=NOW + timedelta(days=1), state=UpdateState.RUNNING),
                     build_update(3, state=UpdateState.DONE),
                     build_update(4, state=UpdateState.FAILED),
@@ -339,7 +339,7 @@ class TestCardLists:
             found = transaction.key_updates.list_open_for_card(build_card(1).id)
             assert [item.id for item in found] == [build_id(5006), build_id(5002), build_id(5001)]
             assert [item.id for item in transaction.key_updates.list_for_domain(ssd)] == [
-                build_id(number) for number in range(5001, 5006)
+                build_id(number) for number in range(5002, 5006)
             ]
 
     def test_the_newest_application_for_an_aid(self, filled: Store) -> None:

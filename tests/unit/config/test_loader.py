@@ -61,7 +61,7 @@ def test_a_missing_folder_of_profiles_is_named(write_config: WriteConfig) -> Non
 def test_an_empty_file_names_every_missing_section(tmp_path: Path) -> None:
     path = tmp_path / "empty.toml"
     path.write_text("")
-    assert find_faults(path).keys() == {"platform", "database", "hsm", "server", "cards", "keys"}
+    assert find_faults(path).keys() == {"platform", "database", "hsm", "server", "cards"}
 
 
 def test_the_shipped_file_is_good() -> None:

@@ -71,6 +71,9 @@ def upgrade() -> None:
             initially="DEFERRED",
         )
     change_reasons(NEW_REASONS)
+    with op.batch_alter_table("key_updates") as batch:  # the defaults were for the rows that were there
+        batch.alter_column("past_end", existing_type=sa.Boolean(), server_default=None)
+        batch.alter_column("past_end_reason", existing_type=sa.Text(), server_default=None)
     op.create_index("ix_key_updates_campaign_id_state", "key_updates", ["campaign_id", "state"])
     op.drop_index("ix_key_sets_master_id", table_name="key_sets")
     op.create_index("ix_key_sets_master_id_security_domain_id", "key_sets", ["master_id", "security_domain_id"])

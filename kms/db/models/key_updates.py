@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Index, false, text
+from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from kms.card.keys import KeyType
@@ -55,5 +55,5 @@ class KeyUpdateRow(Base):
     deadline: Mapped[datetime | None]
     campaign_id: Mapped[Id | None] = mapped_column(refer_to("campaigns.id"))
     key_type: Mapped[KeyType | None] = mapped_column(enum_type(KeyType, "key_type"))
-    past_end: Mapped[bool] = mapped_column(server_default=false())
-    past_end_reason: Mapped[Note] = mapped_column(server_default="")
+    past_end: Mapped[bool]
+    past_end_reason: Mapped[Note]

@@ -65,20 +65,9 @@ def test_pending_of_one_card(client: FlaskClient) -> None:
     assert [card["identity"] for card in read_body(client.get("/api/v1/pending?card=4701"))["cards"]] == ["4701"]
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "card=47x1",
-        "limit=0",
-        "limit=201",
-        "limit=ten",
-        "cursor=x",
-        "reason=bored",
-        "dueBefore=soon",
-        "aid=47",
-        "offset=1",
-        "colour=1",
-    ],
-)
+WRONG = ("card=47x1", "limit=0", "limit=201", "limit=ten", "cursor=x", "reason=bored", "dueBefore=soon", "aid=47")
+
+
+@pytest.mark.parametrize("query", [*WRONG, "offset=1", "colour=1"])
 def test_a_wrong_query_is_refused(client: FlaskClient, query: str) -> None:
     assert client.get(f"/api/v1/pending?{query}").status_code == 400

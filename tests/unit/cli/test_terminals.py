@@ -14,6 +14,10 @@ from tests.fakes.command_line import check_wrong_usage, read_help
         (("suspend", "x", "--reason", " "), "must not be empty"),
         (("revoke", "x", "--reason", ""), "must not be empty"),
         (("resume",), "NAME"),
+        (("limit", "x"), "--all to lift"),
+        (("limit", "x", "--all", "--ssd", "A000000001"), "--all to lift"),
+        (("limit", "x", "--cards", "02-01"), "one length"),
+        (("limit", "x", "--cards", "zz"), "not hex"),
     ],
 )
 def test_wrong_usage_is_told_before_anything_is_opened(arguments: tuple[str, ...], what: str) -> None:
@@ -21,4 +25,4 @@ def test_wrong_usage_is_told_before_anything_is_opened(arguments: tuple[str, ...
 
 
 def test_help_names_every_command() -> None:
-    assert read_help("terminals") == ["enrol", "list", "resume", "revoke", "suspend"]
+    assert read_help("terminals") == ["enrol", "limit", "list", "resume", "revoke", "suspend"]

@@ -14,6 +14,7 @@ from pkcs11.exceptions import PKCS11Error
 
 from kms.card.keys import CipherMode, KeyType, KeyUse
 from kms.errors import Code, KmsError
+from kms.hsm.enforcement import find_leaks
 from kms.hsm.faults import is_lost
 from kms.hsm.key_wrap import wrap_by_aes
 from kms.hsm.mechanisms import PEER, get_name
@@ -40,7 +41,7 @@ KEK_WRAPPED = bytes.fromhex("28C9F404C4B810F4CBCCB35CFB87F8263F5786E2D80ED326CBC
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What the token lists, what it lacks of what we need, and how it wraps.
+    """What the token lists, what it lacks of what we need (in production: what it does not keep), and how it wraps.
 
     `missing_peer_mechanisms`: of those that only an exchange of keys with a peer needs.
     """
@@ -61,6 +62,8 @@ def probe_token(token: Token, hsm_session: Session, settings: HsmSettings) -> Pr
         missing += () if Mechanism.AES_KEY_GEN in listed else (Mechanism.AES_KEY_GEN.name,)
         if settings.has_peers:
             missing += missing_for_peers
+        if settings.production and not missing:
+            missing += find_leaks(token, hsm_session)
         if missing:
             # `kms hsm check` shall say what is missing; operations are refused by Connection.check_mechanisms.
             plan = build_plan(settings, "nothing, not tried", "nothing, not tried")

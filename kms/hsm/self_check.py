@@ -10,19 +10,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pkcs11 import Attribute, Mechanism, PrivateKey, PublicKey, SecretKey, Session
+from pkcs11 import Attribute, Mechanism, PrivateKey, PublicKey, Session
 from pkcs11 import KeyType as TokenKeyType
 from pkcs11.exceptions import PKCS11Error
 from pkcs11.types import SignMixin
 
-from kms.card.keys import KeyType, KeyUse
+from kms.card.keys import KeyType
 from kms.errors import Code, KmsError
 from kms.hsm.connection import Connection
+from kms.hsm.enforcement import ATTACKS, COPYING, Attack, generate_session_key, is_enforced
 from kms.hsm.key_pairs import P256, RSA_BITS, RSA_EXPONENT
 from kms.hsm.key_wrap import unwrap, wrap_by_aes, wrap_by_rsa
 from kms.hsm.probe import check_key_wrap, try_wrap
-from kms.hsm.templates import FERRY, NEW_KEK, TRIAL, TRIAL_KEK, Template
-from kms.hsm.trials import AES_KEY, DES_KEY, TRIALS, make_session_key
+from kms.hsm.templates import FERRY, NEW_KEK, TRIAL, TRIAL_KEK
+from kms.hsm.trials import AES_KEY, DES_KEY, TRIALS
 from kms.hsm.wrapping import WrapStrategy
 
 _SESSION = {Attribute.TOKEN: False, Attribute.PRIVATE: True}
@@ -99,20 +100,9 @@ def _list_steps() -> Iterator[tuple[str, str, Need, Try]]:
     yield "AES_KEY_WRAP", "wraps and unwraps keys for peers", Need.PEERS, _try_aes_key_wrap
     yield "RSA_PKCS_OAEP", "generates RSA 3072, wraps and unwraps KEKs", Need.PEERS, _try_rsa
     yield "ECDSA", "generates EC P-256, signs for peers and the audit log", Need.PEERS, _try_ecdsa
-    yield "CKA_SENSITIVE", "a key cannot be read", Need.PRODUCTION, _try_to_break(lambda key, _: key[Attribute.VALUE])
-    yield (
-        "CKA_MODIFIABLE=false",
-        "a key's rights cannot be changed",
-        Need.PRODUCTION,
-        _try_to_break(lambda key, _: key.__setitem__(Attribute.LABEL, "changed")),
-    )
-    yield "CKA_EXTRACTABLE=false", "a key cannot be wrapped", Need.PRODUCTION, _try_to_break(_wrap_away)
-    yield (
-        "CKA_COPYABLE=false",
-        "a key cannot be copied with other rights",
-        Need.ADVICE,
-        _try_to_break(lambda key, made: made.callback(key.copy({Attribute.LABEL: "copy"}).destroy)),
-    )
+    for attack in ATTACKS:
+        yield attack.attribute, attack.why, Need.PRODUCTION, _try_to_break(attack)
+    yield COPYING.attribute, COPYING.why, Need.ADVICE, _try_to_break(COPYING)
 
 
 def _adapt(run: Callable[[Session, ExitStack], None]) -> Try:
@@ -125,20 +115,7 @@ def _try_random(connection: Connection) -> None:
 
 
 def _try_aes_key_gen(connection: Connection, made: ExitStack) -> None:
-    _generate(connection, made, TRIAL)
-
-
-def _generate(connection: Connection, made: ExitStack, template: Template) -> SecretKey:
-    key = connection.hsm_session.generate_key(
-        TokenKeyType.AES,
-        256,
-        store=False,
-        capabilities=template.capabilities,
-        mechanism=Mechanism.AES_KEY_GEN,
-        template=dict(template.attributes),
-    )
-    made.callback(key.destroy)
-    return key
+    generate_session_key(connection.hsm_session, made, TRIAL)
 
 
 def _try_native_wrap(wrapping: tuple[KeyType, bytes], payload: KeyType) -> Try:
@@ -152,7 +129,7 @@ def _try_native_wrap(wrapping: tuple[KeyType, bytes], payload: KeyType) -> Try:
 
 def _try_aes_key_wrap(connection: Connection, made: ExitStack) -> None:
     check_key_wrap(connection.hsm_session, made)
-    ferry, payload = _generate(connection, made, FERRY), _generate(connection, made, NEW_KEK)
+    ferry, payload = (generate_session_key(connection.hsm_session, made, item) for item in (FERRY, NEW_KEK))
     wrapped = wrap_by_aes(ferry, payload, KeyType.AES256.length)
     mechanism = Mechanism.AES_KEY_WRAP
     back = unwrap(connection, ferry, wrapped, key_type=KeyType.AES256, template=TRIAL_KEK, mechanism=mechanism)
@@ -173,7 +150,7 @@ def _try_rsa(connection: Connection, made: ExitStack) -> None:
     made.callback(private.destroy)
     if not isinstance(public, PublicKey) or not isinstance(private, PrivateKey):
         raise KmsError(Code.HSM_MECHANISM, "made something else than a key pair")
-    wrapped = wrap_by_rsa(public, _generate(connection, made, NEW_KEK), RSA_BITS // 8)
+    wrapped = wrap_by_rsa(public, generate_session_key(connection.hsm_session, made, NEW_KEK), RSA_BITS // 8)
     mechanism = Mechanism.RSA_PKCS_OAEP
     back = unwrap(connection, private, wrapped, key_type=KeyType.AES256, template=TRIAL_KEK, mechanism=mechanism)
     made.callback(back.destroy)
@@ -194,22 +171,9 @@ def _try_ecdsa(connection: Connection, made: ExitStack) -> None:
     private.sign(bytes(32), mechanism=Mechanism.ECDSA)
 
 
-def _try_to_break(attack: Callable[[SecretKey, ExitStack], object]) -> Try:
-    """A step that works when the token refuses what an attacker would ask of a key that cannot leave."""
-
-    def attempt(connection: Connection, made: ExitStack) -> None:
-        key = _generate(connection, made, TRIAL)
-        try:
-            attack(key, made)
-        except PKCS11Error:
-            connection.token.slot.get_token()
-            return
-        raise KmsError(Code.KEY_ATTRIBUTES, "not enforced")
+def _try_to_break(attack: Attack) -> Try:
+    def attempt(connection: Connection, _made: ExitStack) -> None:
+        if not is_enforced(connection.token, connection.hsm_session, attack):
+            raise KmsError(Code.KEY_ATTRIBUTES, "not enforced")
 
     return attempt
-
-
-def _wrap_away(key: SecretKey, made: ExitStack) -> None:
-    wrapping = make_session_key(key.session, made, KeyType.AES128, AES_KEY, KeyUse.WRAP)
-    wrap_by_cbc = Mechanism.AES_CBC
-    wrapping.wrap_key(key, mechanism=wrap_by_cbc, mechanism_param=bytes(16))  # type: ignore[attr-defined] # made to wrap

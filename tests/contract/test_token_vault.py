@@ -282,16 +282,28 @@ def test_status_says_how_keys_are_wrapped_and_why(vault: TokenVault, token: Fres
     assert status.answered_at is not None
 
 
-def test_where_the_token_wraps_by_itself_production_needs_no_leave(token: FreshToken) -> None:
+def test_where_the_token_wraps_by_itself_nothing_needs_to_be_read(token: FreshToken) -> None:
     if not token.make.wraps_des:
         pytest.skip(f"{token.make.name} cannot wrap triple DES keys")
-    vault = open_vault(replace(token.settings, allow_transient_plaintext=False, production=True))
+    vault = open_vault(replace(token.settings, allow_transient_plaintext=False))
     made = vault.generate_master(ID, "isd-1")
     with vault.open_scope() as keys:
         master = keys.get_master(refer(made))
         payload = keys.derive_cmac(master, (BLOCK,), KeyType.DES2, KeyUse.PAYLOAD)
         wrapping = keys.derive_cmac(master, (bytes(16),), KeyType.DES2, KeyUse.WRAP)
         assert len(keys.wrap(wrapping, payload, CipherMode.ECB)) == 16
+    vault.close()
+
+
+def test_a_token_that_gives_keys_away_is_refused_in_production(token: FreshToken) -> None:
+    vault = open_vault(replace(token.settings, production=True))
+    if token.make.keeps_extractable:
+        assert vault.status().missing_mechanisms == ()
+        vault.generate_master(ID, "isd-1")
+    else:
+        assert vault.status().missing_mechanisms == ("CKA_EXTRACTABLE=false",)
+        with refused(Code.HSM_MECHANISM):
+            vault.generate_master(ID, "isd-1")
     vault.close()
 
 

@@ -24,6 +24,7 @@ class TokenMake:
 
     `wraps_des`: wraps triple DES keys by itself. `keeps_optional`: keeps CKA_COPYABLE and CKA_DESTROYABLE of lasting
     objects. `keeps_twins`: two lasting keys may have one CKA_ID. `marks_local`: sets CKA_LOCAL on secret keys it made.
+    `keeps_extractable`: does not wrap a key that is not CKA_EXTRACTABLE.
     """
 
     name: str
@@ -33,6 +34,7 @@ class TokenMake:
     keeps_optional: bool
     keeps_twins: bool
     marks_local: bool
+    keeps_extractable: bool
 
     @property
     def strategy(self) -> str:
@@ -48,6 +50,7 @@ SOFTHSM2 = TokenMake(
     keeps_optional=True,
     keeps_twins=True,
     marks_local=True,
+    keeps_extractable=True,
 )
 NSS = TokenMake(
     "nss",
@@ -57,6 +60,7 @@ NSS = TokenMake(
     keeps_optional=False,
     keeps_twins=False,
     marks_local=False,
+    keeps_extractable=False,
 )
 MAKES = {make.name: make for make in (SOFTHSM2, NSS)}
 

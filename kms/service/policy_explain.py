@@ -95,8 +95,8 @@ class _Case:
         if self.key_set is None:
             return "not-served", ["No key set of ours is in force there."], "Nothing is asked for."
         if (update := self._find_open()) is not None:
-            text = f"A {update.reason} update is {update.state} since {_tell(update.requested_at)}."
-            return "open", [text], "The keys are replaced when the card is next presented."
+            text = f"A {update.reason} update is {update.state}, asked for at {_tell(update.requested_at)}."
+            return "open", [text, *self._tell_end()], "The keys are replaced when the card is next presented."
         why = list(self._tell_dates())
         rotate_at = self.key_set.rotate_at
         if self.version is None or rotate_at is None:
@@ -105,7 +105,7 @@ class _Case:
             return "not-due", why, f"An expiry update is asked for from {_tell(rotate_at)} on."
         held = list(self._tell_bounds())
         following = "The next sweep asks for an expiry update." if not held else "It is held back for now."
-        return "due", [*why, *held], following
+        return "due", [*why, *self._tell_end(), *held], following
 
     def _find_stop(self) -> str | None:
         if self.domain.managed_by != self.platform:
@@ -134,6 +134,17 @@ class _Case:
             f"It ends at {_tell(self.key_set.expires_at)}; the lead time of {policy.lead_days} days and its place in "
             f"the spread of {policy.jitter_days} days make it due at {_tell(self.key_set.rotate_at)}."
         )
+
+    def _tell_end(self) -> Iterator[str]:
+        """What a set past its end may still do (SP 800-57 part 1 section 5.3: it protects nothing new)."""
+        end = self.key_set.expires_at if self.key_set else None
+        if end is None or end > self.now:
+            return
+        grace = end + timedelta(days=self.version.policy.grace_days if self.version else 0)
+        if self.now < grace:
+            yield f"The set is past its end; until {_tell(grace)} it may open the channel for its own replacement."
+        else:
+            yield f"The set is past its end and, since {_tell(grace)}, past its grace: officers decide."
 
     def _tell_bounds(self) -> Iterator[str]:
         """What holds a due set back."""

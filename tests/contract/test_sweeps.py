@@ -15,11 +15,14 @@ from kms.domain.cards import CardState, DomainKind, DomainState
 from kms.domain.keys import Delivery, KeySet, KeyState
 from kms.domain.policies import Policy, PolicyClass
 from kms.domain.policy_window import Weekday, Window
+from kms.domain.recovery import PlatformCondition, PlatformState
 from kms.domain.updates import KeyUpdate, UpdateReason, UpdateState
 from kms.errors import Code, KmsError
 from kms.service import policies as policy_service
+from kms.service.leases import FencedStore, LeaseKeeper
 from kms.service.policies import PolicyService
 from kms.service.ports import Store
+from kms.service.recovery import STATE_ID
 from kms.service.sweeps import ENDING, UNDATED, SweepService
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.policies import build_policy
@@ -350,6 +353,31 @@ class TestTheSweep:
         assert sum(created) == 20
         assert len({item.security_domain_id for item in scene.updates()}) == 20
 
+    def test_a_node_without_the_lease_asks_for_nothing(self, scene: Scene) -> None:
+        scene.add(1, 350)
+        scene.apply(build_policy(), expected=1)
+        keeper = LeaseKeeper(store=scene.store, holder="node-1", seconds=30)
+        fenced = FencedStore(scene.store, keeper)
+        sweeps = SweepService(store=fenced, clock=scene.clock, identifiers=scene.identifiers, platform="issuer")
+        with pytest.raises(KmsError) as error:
+            sweeps.sweep_expiry()
+        assert error.value.code is Code.LEASE_LOST
+        assert not scene.updates()
+        assert keeper.keep()
+        assert sweeps.sweep_expiry().created == 1
+
+    def test_in_recovery_nothing_is_asked_for_and_nothing_applied(self, scene: Scene) -> None:
+        scene.add(1, 350)
+        scene.apply(build_policy(), expected=1)
+        state = PlatformState(STATE_ID, PlatformCondition.RECOVERY, NOW, "recovery", "an older database")
+        with scene.store.transaction() as tx:
+            tx.platform_state.add(state)
+        for work in (scene.sweeps.sweep_expiry, lambda: scene.apply(build_policy(lead_days=20))):
+            with pytest.raises(KmsError) as error:
+                work()
+            assert error.value.code is Code.RECOVERY
+        assert not scene.updates()
+
 
 class TestNotices:
     def test_each_threshold_is_told_once_and_the_shortest_alone(self, scene: Scene) -> None:
@@ -392,6 +420,23 @@ class TestExplaining:
         with pytest.raises(KmsError) as error:
             scene.policies.explain(b"\x01", aid)
         assert error.value.code is Code.NOT_FOUND
+
+    def test_past_its_end_it_says_what_the_grace_allows(self, scene: Scene) -> None:
+        scene.add(1, 370)
+        scene.add(2, 380)
+        scene.apply(build_policy(grace_days=10), expected=2)
+        aid = b"\xa0\x00\x00\x01\x51\x01"
+        words = [" ".join(scene.policies.explain(build_card(number).identity, aid).why) for number in (1, 2)]
+        assert "may open the channel for its own replacement" in words[0]
+        assert "past its grace: officers decide" in words[1]
+
+
+def test_without_a_policy_nothing_is_served(scene: Scene) -> None:
+    with pytest.raises(KmsError, match="kms policies apply") as error:
+        scene.policies.check_in_force()
+    assert error.value.code is Code.NOT_READY
+    scene.apply(build_policy())
+    scene.policies.check_in_force()
 
 
 def test_a_security_domain_is_owed_one_update_at_a_time(scene: Scene) -> None:

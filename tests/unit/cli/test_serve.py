@@ -5,11 +5,13 @@ from click.testing import CliRunner
 from flask import Flask
 
 from kms.cli.serve import serve_command
+from kms.config import MetricsConfig
 from kms.errors import Code, Fault, KmsError
 
 
 class _Config:
     server = "the server's settings"
+    metrics = MetricsConfig(port=9464)
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +31,11 @@ def test_what_is_missing_stops_it_before_it_serves(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_ready_line_names_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    def serve(server: object, _create_app: Callable[[], Flask], announce: Callable[[str], None]) -> None:
+    def serve(
+        server: object, _create_app: Callable[[], Flask], announce: Callable[[str], None], *, shares_metrics: bool
+    ) -> None:
         assert server == _Config.server
+        assert shares_metrics
         announce("https://127.0.0.1:8443")
 
     monkeypatch.setattr("kms.cli.preflight.check_ready_to_serve", lambda _config: None)

@@ -30,13 +30,17 @@ class Delivery(StrEnum):
 
 
 class MasterKind(StrEnum):
-    """What a master key derives; a peer's KEK (by the peer's name) derives nothing: it wraps, or unwraps."""
+    """What a master key derives.
+
+    Two derive nothing: a peer's KEK (by the peer's name) wraps, or unwraps; the login key computes MACs.
+    """
 
     VENDOR = "vendor"
     ISD = "isd"
     SSD_INITIAL = "ssd-initial"
     SSD = "ssd"
     PEER_KEK = "peer-kek"
+    LOGIN = "login"  # computes CMACs: the secrets of one-time codes follow from it
 
 
 class PlatformKeyPurpose(StrEnum):

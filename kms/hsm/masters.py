@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from itertools import pairwise
 
-from pkcs11 import Attribute, MechanismFlag, ObjectClass, SecretKey
+from pkcs11 import Attribute, ObjectClass, SecretKey
 from pkcs11 import KeyType as TokenKeyType
 from pkcs11.mechanisms import Mechanism
 
@@ -140,7 +140,7 @@ def _load_kek(secret: SecretKey, object_id: bytes, use: MasterUse, found: Mappin
         0,
         KeyType.AES256.length,
     }:
-        raise KmsError(Code.KEY_ATTRIBUTES, f"KEK {object_id.hex().upper()} is no AES-256 key")
+        raise KmsError(Code.KEY_ATTRIBUTES, f"key {object_id.hex().upper()} is no AES-256 key")
     return LoadedMaster(object_id, KeyType.AES256, secret, use=use)
 
 
@@ -171,8 +171,10 @@ def _compute_check_value(master: LoadedMaster, method: KcvMethod) -> bytes:
     return compute_kek_check_value(master.secret)
 
 
-def generate_master(connection: Connection, object_id: bytes, label: str) -> NewMaster:
-    """Generate an AES-256 master, or take up the key of that id which a run that was cut off has made."""
+def generate_master(
+    connection: Connection, object_id: bytes, label: str, use: MasterUse = MasterUse.DERIVE
+) -> NewMaster:
+    """Generate an AES-256 key for one use, or take up the one of that id which a run that was cut off has made."""
     check_object_id(object_id)
     secret = find_object(connection, object_id)
     if secret is None:
@@ -182,18 +184,25 @@ def generate_master(connection: Connection, object_id: bytes, label: str) -> New
             id=object_id,
             label=label,
             store=True,
-            capabilities=MechanismFlag.DERIVE,
+            capabilities=MASTER_TEMPLATES[use].capabilities,
             mechanism=Mechanism.AES_KEY_GEN,
-            template=dict(connection.fit(MASTER).attributes),
+            template=dict(connection.fit(MASTER_TEMPLATES[use]).attributes),
         )
         secret = get_object(connection, object_id)
     master = load_master(secret, object_id)
-    check_use(master, MasterUse.DERIVE)
+    check_use(master, use)
     if master.key_type is not KeyType.AES256 or not connection.is_made_here(secret):
         raise KmsError(
             Code.KEY_ATTRIBUTES, f"object {object_id.hex().upper()} is no AES-256 key generated in the HSM; not used"
         )
     return describe(connection, master)
+
+
+def compute_mac(connection: Connection, ref: MasterRef, data: bytes, now: float) -> bytes:
+    """AES-CMAC by a login key, 16 bytes. Raises as `get_master`; `key.attributes` for a key of another use."""
+    master = get_master(connection, ref, now)
+    check_use(master, MasterUse.MAC)  # a KEK may sign too, for its check value, and nothing else is signed by it
+    return compute_cmac(master.secret, data)
 
 
 def import_master(

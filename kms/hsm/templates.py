@@ -70,6 +70,7 @@ class MasterUse(StrEnum):
     DERIVE = "derive"
     WRAP_FOR_PEER = "wrap for a peer"
     UNWRAP_FROM_PEER = "unwrap what a peer wrapped"
+    MAC = "compute MACs for logins"
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,9 @@ PADDED_READABLE = Template("padded-readable", NO_CAPABILITY, {**PADDED_PAYLOAD.a
 # nobody more than wrapping does (docs/adr/0026).
 WRAPPING_KEK = Template("wrapping KEK", MechanismFlag.WRAP | MechanismFlag.SIGN, _LASTING_ATTRIBUTES)
 UNWRAPPING_KEK = Template("unwrapping KEK", MechanismFlag.UNWRAP | MechanismFlag.SIGN, _LASTING_ATTRIBUTES)
+
+# The login key computes CMACs and nothing else: the secrets of one-time codes follow from it.
+LOGIN = Template("login", MechanismFlag.SIGN, _LASTING_ATTRIBUTES)
 
 # The KEK for the moment in which it is made and wrapped for its two lasting places: it can do nothing but be wrapped.
 NEW_KEK = Template("new KEK", NO_CAPABILITY, {**_SESSION_ATTRIBUTES, Attribute.EXTRACTABLE: True})
@@ -139,6 +143,7 @@ MASTER_TEMPLATES = {
     MasterUse.DERIVE: MASTER,
     MasterUse.WRAP_FOR_PEER: WRAPPING_KEK,
     MasterUse.UNWRAP_FROM_PEER: UNWRAPPING_KEK,
+    MasterUse.MAC: LOGIN,
 }
 
 
@@ -200,7 +205,9 @@ def find_master_use(key: Key) -> MasterUse:
     """What a lasting secret key is for, by the rights the token gave it; its template decides whether that is all."""
     if isinstance(key, WrapMixin):
         return MasterUse.WRAP_FOR_PEER
-    return MasterUse.UNWRAP_FROM_PEER if isinstance(key, UnwrapMixin) else MasterUse.DERIVE
+    if isinstance(key, UnwrapMixin):
+        return MasterUse.UNWRAP_FROM_PEER
+    return MasterUse.MAC if isinstance(key, SignMixin) and not isinstance(key, DeriveMixin) else MasterUse.DERIVE
 
 
 def check_capabilities(key: Key, template: Template) -> None:

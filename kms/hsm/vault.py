@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from kms.card.keys import KcvMethod, KeyType
+from kms.card.keys import KcvMethod, KeyType, MasterRef
 from kms.domain.keys import PlatformKeyPurpose
 from kms.domain.token_objects import ExpectedObject, ObjectReport
 from kms.errors import Code, KmsError
@@ -18,6 +18,7 @@ from kms.hsm.gateway import Gateway
 from kms.hsm.scope import TokenScope
 from kms.hsm.self_check import SelfCheck, run_self_check
 from kms.hsm.settings import HsmSettings
+from kms.hsm.templates import MasterUse
 from kms.hsm.watch import Watch
 from kms.service.ports import HsmStatus, NewKek, NewMaster
 
@@ -99,6 +100,18 @@ class TokenVault:
         with self._gateway.connect() as connection:
             connection.check_mechanisms()
             return masters.generate_master(connection, object_id, label)
+
+    def generate_login_key(self, object_id: bytes, label: str) -> NewMaster:
+        """See `Vault.generate_login_key`."""
+        with self._gateway.connect() as connection:
+            connection.check_mechanisms()
+            return masters.generate_master(connection, object_id, label, MasterUse.MAC)
+
+    def mac(self, ref: MasterRef, data: bytes) -> bytes:
+        """See `Vault.mac`."""
+        with self._gateway.connect() as connection:
+            connection.check_mechanisms()
+            return masters.compute_mac(connection, ref, data, self._gateway.now())
 
     def check_components(
         self, key_type: KeyType, components: Sequence[bytearray], expected_kcv: bytes, kcv_method: KcvMethod

@@ -75,6 +75,8 @@ class KeyService:
         """
         if kind is MasterKind.PEER_KEK:
             raise KmsError(Code.INPUT_INVALID, "a peer's KEK is made by an exchange with it (`kms keys exchange`)")
+        if kind is MasterKind.LOGIN:
+            raise KmsError(Code.INPUT_INVALID, "the login key is made when the first people are (`kms officers init`)")
         if kind is MasterKind.VENDOR:
             raise KmsError(Code.INPUT_INVALID, "vendor keys are the manufacturer's: import them (`kms keys import`)")
         planned = self._plan(kind, name, KeyType.AES256, actor, new_generation=new_generation)

@@ -11,21 +11,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from kms.card.keys import KcvMethod, KeyPort, KeyType
-from kms.domain.audit import AuditEvent
-from kms.domain.audit_chain import AuditRecord, ChainHead, Checkpoint
+from kms.card.keys import KcvMethod, KeyPort, KeyType, MasterRef
 from kms.domain.cards import Application, Card, SecurityDomain
 from kms.domain.keys import KeySet, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
 from kms.domain.orders import Report
 from kms.domain.pending import PendingCursor, PendingFilter, PendingRows
 from kms.domain.recovery import AnchorMark, KeyFinding, PlatformState, RepairOrder
-from kms.domain.requests import Approval, Quorum, Request, RequestState
 from kms.domain.token_objects import ExpectedObject, ObjectReport
 from kms.domain.transfers import Envelope, RelayedOrder, Transfer, TransferAnswer, TransferRequest, TransferState
 from kms.domain.updates import KeyUpdate
 from kms.domain.visits import Terminal, Visit, VisitEvent
+from kms.service.audit_ports import AuditRepository
 from kms.service.campaign_ports import CampaignRepository, Compromises
 from kms.service.policy_ports import PolicyRepository, Sweeps
+from kms.service.request_ports import RequestRepository
 from kms.service.scheduler_ports import AlarmRepository, HousekeepingRepository, LeaseRepository
 
 T = TypeVar("T")
@@ -155,63 +154,6 @@ class PlatformKeyRepository(Repository[PlatformKey], Protocol):
 
 class PeerKeyRepository(Repository[PeerKey], Protocol):
     def find_active(self, peer: str) -> PeerKey | None: ...
-
-
-class RequestRepository(Repository[Request], Protocol):
-    def list_pending(self, now: datetime) -> Sequence[Request]:
-        """PENDING requests whose time is not over, the oldest first."""
-        ...
-
-    def list_overdue(self, now: datetime) -> Sequence[Request]: ...
-    def list_newest(self, *, limit: int = 100, offset: int = 0) -> Sequence[Request]: ...
-    def move(
-        self, request: Request, before: RequestState, after: RequestState, *, at: datetime, result: str = ""
-    ) -> None:
-        """Change the state where it still is `before`, in one statement; else `request.state`."""
-        ...
-
-    def add_decision(self, approval: Approval) -> None:
-        """Raises `input.conflict` when the person decided before."""
-        ...
-
-    def list_decisions(self, request_id: str) -> Sequence[Approval]: ...
-    def list_quorums(self) -> Sequence[Quorum]: ...
-    def set_quorum(self, quorum: Quorum) -> None: ...
-
-
-class AuditRepository(Protocol):
-    def contains(self, event_id: str) -> bool:
-        """Whether the event was written."""
-        ...
-
-    def append(self, event: AuditEvent) -> None: ...
-    def append_all(self, events: Sequence[AuditEvent]) -> None:
-        """Append in this order, in one statement for many."""
-        ...
-
-    def list(self, *, limit: int = 100, offset: int = 0) -> Sequence[AuditEvent]:
-        """Newest first."""
-        ...
-
-    def list_heads(self, since: datetime | None = None) -> Sequence[ChainHead]:
-        """The ends of all chains, or of those with a record at or after `since`, by name."""
-        ...
-
-    def list_records(self, chain: str, *, after: int, up_to: int, limit: int = 1000) -> Sequence[AuditRecord]:
-        """The first records of a chain with sequences above `after`, up to `up_to`, in order."""
-        ...
-
-    def add_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Raises `input.conflict` when there is one of this number."""
-        ...
-
-    def find_last_checkpoint(self) -> Checkpoint | None:
-        """Raises `audit.broken` when it cannot be read."""
-        ...
-
-    def list_checkpoints(self, *, after: int = 0, limit: int = 100) -> Sequence[Checkpoint]:
-        """With numbers above `after`, the oldest first. Raises `audit.broken`."""
-        ...
 
 
 class PlatformStateRepository(Repository[PlatformState], Protocol):
@@ -382,6 +324,14 @@ class Vault(Protocol):
         `object_id`: 16 bytes. The same id again gives the key that is there already, so that a run that was cut off can
         be taken up again. Raises `key.attributes`, `key.ambiguous`, `hsm.*`.
         """
+        ...
+
+    def generate_login_key(self, object_id: bytes, label: str) -> NewMaster:
+        """Generate an AES-256 key that computes CMACs and nothing else; otherwise as `generate_master`."""
+        ...
+
+    def mac(self, ref: MasterRef, data: bytes) -> bytes:
+        """AES-CMAC by a login key, 16 bytes. Raises `key.*` as any use of a key, `key.attributes` for another key."""
         ...
 
     def check_components(

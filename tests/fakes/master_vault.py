@@ -8,9 +8,11 @@ from datetime import datetime
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
-from kms.card.keys import KcvMethod, KeyType
+from kms.card.keys import KcvMethod, KeyType, MasterRef
 from kms.domain.keys import PlatformKeyPurpose
 from kms.domain.token_objects import ExpectedObject, ObjectFinding, ObjectReport, UnexpectedObject
 from kms.errors import Code, KmsError
@@ -37,6 +39,7 @@ class MasterVault:
         self.pairs: dict[bytes, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey] = {}
         self.labels: dict[bytes, str] = {}
         self.dangerous: set[bytes] = set()
+        self.login_keys: set[bytes] = set()
         self.cut_off = ""
         self.made = 0
 
@@ -63,6 +66,20 @@ class MasterVault:
 
     def generate_master(self, object_id: bytes, label: str) -> NewMaster:
         return self._make(object_id, label, KeyType.AES256, lambda: secrets.token_bytes(32))
+
+    def generate_login_key(self, object_id: bytes, label: str) -> NewMaster:
+        made = self._make(object_id, label, KeyType.AES256, lambda: secrets.token_bytes(32))
+        self.login_keys.add(object_id)
+        return made
+
+    def mac(self, ref: MasterRef, data: bytes) -> bytes:
+        if ref.object_id not in self.login_keys:
+            raise KmsError(Code.KEY_ATTRIBUTES, "no login key")
+        if check_value(self.objects[ref.object_id], ref.key_type, ref.kcv_method) != ref.kcv:
+            raise KmsError(Code.KEY_KCV_MISMATCH, "another check value")
+        cmac = CMAC(AES(self.objects[ref.object_id]))
+        cmac.update(data)
+        return cmac.finalize()
 
     def check_components(
         self, key_type: KeyType, components: Sequence[bytearray], expected_kcv: bytes, kcv_method: KcvMethod

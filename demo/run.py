@@ -1,7 +1,8 @@
 """`make demo`: cards get their keys and have them replaced, through servers, tokens, databases, TLS and PC/SC.
 
-The story: a manufacturer delivers a card under its own master key; the issuer takes the card's ISD over (vendor's keys
-to its own), puts keys into a new SSD for an application (flow 2) and replaces them by order (flow 4). A provider then
+The story: a manufacturer delivers cards under its own master keys, one with triple DES keys for SCP02 and one with
+AES-256 keys for SCP03 in S16 mode, and both go the same way: the issuer takes the card's ISD over (vendor's keys to
+its own), puts keys into a new SSD for an application (flow 2) and replaces them by order (flow 4). A provider then
 gets a security domain of its own on the same card (flow 3: the issuer makes it through the provider's terminal and
 hands it over) and replaces its keys alone (flow 5). At the end every key set that ever was tries to open a channel.
 Exit code 0 only if all of it went as it should.
@@ -27,9 +28,9 @@ from demo.channels import Attempt, attempt_channels
 from demo.installation import (
     BIN,
     PROJECT,
-    VENDOR,
     CommandError,
     Installation,
+    VendorMaster,
     exchange_keys,
     make_vendor_master,
 )
@@ -49,6 +50,16 @@ PIPED_WIDTH = 120
 ISD_AID = "A000000151000000"
 APPLICATION, SSD_AID = "A000000951000101", "A0000009510001"
 PROVIDED, PROVIDED_SSD = "A000000952000101", "A0000009520001"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A card as its manufacturer delivers it: under `master`, by `diversification`; `options`: of the virtual card."""
+
+    name: str
+    master: VendorMaster
+    diversification: str
+    options: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -81,40 +92,57 @@ def _run(console: Console) -> int:
     started = time.monotonic()
     issuer = Installation(FOLDER, PORT, READER)
     provider = Installation(FOLDER, PORT + 1, READER, "provider", PORT)
-    master = make_vendor_master()
+    deliveries = (
+        Delivery(
+            "SCP02, triple DES", make_vendor_master(), "visa2", ("--scp02-i", "55", "--cin", "00010203040506070809")
+        ),
+        Delivery(
+            "SCP03 S16, AES-256",
+            make_vendor_master("demo-vendor-aes", "AES256"),
+            "kdf3",
+            ("--key-type", "aes", "--scp03-i", "71", "--cin", "0001020304050607080A"),
+        ),
+    )
     shutil.rmtree(FOLDER, ignore_errors=True)
     console.rule("Two platforms, each with its own SoftHSM2 token, database and certificates")
-    issuer.prepare(master)
+    for delivery in deliveries:
+        issuer.prepare(delivery.master)
     provider.prepare()
     console.print(f"KEK exchanged between the two HSMs, check value on both sides: {exchange_keys(issuer, provider)}\n")
     console.print(issuer.kms("keys", "list"))
     console.print(provider.kms("keys", "list"))
-    with virtual_card(FOLDER, master.value), issuer.serving(), provider.serving():
-        console.rule("A card as its manufacturer delivers it")
-        identity = enrol_card(console, issuer)
-        flows = [*run_issuer_flows(console, issuer, identity), *run_provider_flows(console, provider, identity)]
-        attempts = [*try_channels(issuer), *try_channels(provider)]
-    print_flows(console, flows)
-    print_attempts(console, attempts)
-    failed = [attempt for attempt in attempts if not attempt.as_it_should_be]
-    if failed or not attempts:
+    flows: dict[str, list[Flow]] = {}
+    attempts: dict[str, list[Attempt]] = {}
+    with issuer.serving(), provider.serving():
+        for delivery in deliveries:
+            with virtual_card(FOLDER, delivery):
+                console.rule(f"A card as its manufacturer delivers it: {delivery.name}")
+                identity = enrol_card(console, issuer, delivery)
+                done = [*run_issuer_flows(console, issuer, identity), *run_provider_flows(console, provider, identity)]
+                flows[delivery.name] = done
+                attempts[delivery.name] = [*try_channels(issuer), *try_channels(provider)]
+    for name, tried in attempts.items():
+        print_flows(console, name, flows[name])
+        print_attempts(console, name, tried)
+    if not all(tried and all(attempt.as_it_should_be for attempt in tried) for tried in attempts.values()):
         console.print("[bold red]A key set did not behave as it should.[/]")
         return 1
     console.print(
         f"\nDone in {time.monotonic() - started:.0f} s. Everything is in {FOLDER.relative_to(PROJECT)}. Next:"
     )
-    for name in (issuer.platform_config, provider.platform_config):
-        config = name.relative_to(PROJECT)
+    for path in (issuer.platform_config, provider.platform_config):
+        config = path.relative_to(PROJECT)
         console.print(f"  .venv/bin/kms --config {config} visits list   what the card's visits did")
         console.print(f"  .venv/bin/kms --config {config} audit tail    who did what to which key")
     console.print("  make up   platforms to play with")
     return 0
 
 
-def enrol_card(console: Console, installation: Installation) -> str:
+def enrol_card(console: Console, installation: Installation, delivery: Delivery) -> str:
     """Read the card, enrol it from a CSV file; its identity in hex."""
     console.print(installation.terminal("identify"))
-    how = ["--vendor-master", VENDOR, "--diversification", "visa2", "--profile", "default"]
+    how = ["--vendor-master", delivery.master.name, "--diversification", delivery.diversification]
+    how += ["--profile", "default"]
     csv = installation.terminal("identify", "--csv", *how)
     cards = installation.folder / "cards.csv"
     cards.write_text(csv)
@@ -183,19 +211,21 @@ class FlowRunner:
 
 
 @contextmanager
-def virtual_card(folder: Path, master: bytes) -> Iterator[None]:
-    """Put the manufacturer's card into the virtual reader: factory keys (version FF) by VISA2 from its master."""
-    key_file = folder / "card-master"
+def virtual_card(folder: Path, delivery: Delivery) -> Iterator[None]:
+    """Put the manufacturer's card into the virtual reader: factory keys (version FF) derived from its master."""
+    name = f"card-{delivery.master.name}"
+    key_file, log_file = folder / f"{name}.master", folder / f"{name}.log"
     key_file.touch(mode=0o600)
-    key_file.write_text(master.hex())
-    keys = ["--master-file", str(key_file), "--diversification", "visa2", "--kvn", "FF", "--keep-factory-set"]
-    where = ["--state", str(folder / "card.json"), "--port", READER_PORT]
-    with (folder / "card.log").open("w") as log:
+    key_file.write_text(delivery.master.value.hex())
+    keys = ["--master-file", str(key_file), "--diversification", delivery.diversification]
+    how = [*keys, *delivery.options, "--kvn", "FF", "--keep-factory-set"]
+    where = ["--state", str(folder / f"{name}.json"), "--port", READER_PORT]
+    with log_file.open("w") as log:
         card = subprocess.Popen(  # noqa: S603 - this project's own program
-            [str(BIN / "kms-terminal"), "virtual-card", *keys, *where], stdout=log, stderr=subprocess.STDOUT
+            [str(BIN / "kms-terminal"), "virtual-card", *how, *where], stdout=log, stderr=subprocess.STDOUT
         )
     try:
-        _wait_for_card(card, folder / "card.log")
+        _wait_for_card(card, log_file)
         yield
     finally:
         card.terminate()
@@ -227,9 +257,9 @@ def try_channels(installation: Installation) -> list[Attempt]:
         platform.store.dispose()
 
 
-def print_flows(console: Console, flows: list[Flow]) -> None:
+def print_flows(console: Console, card: str, flows: list[Flow]) -> None:
     """The table at the end: what each flow did and what it cost."""
-    table = Table(title="What was done", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=f"What was done: {card}", title_justify="left", box=SIMPLE_HEAD)
     for column in ("flow", "key version", "KCV of ENC, MAC, DEK (method)", "APDUs", "requests", "seconds"):
         table.add_column(column, overflow="fold")
     for flow in flows:
@@ -238,9 +268,9 @@ def print_flows(console: Console, flows: list[Flow]) -> None:
     console.print(table)
 
 
-def print_attempts(console: Console, attempts: list[Attempt]) -> None:
+def print_attempts(console: Console, card: str, attempts: list[Attempt]) -> None:
     """Which key sets the card still accepts."""
-    table = Table(title="A channel under every key set that ever was", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=f"A channel under every key set that ever was: {card}", title_justify="left", box=SIMPLE_HEAD)
     for column in ("platform", "security domain", "key version", "made for", "record", "the card"):
         table.add_column(column, overflow="fold")
     for attempt in attempts:

@@ -6,84 +6,32 @@ One transaction at a time (a lock, as SQLite's writer); an exception puts every 
 import copy
 import threading
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
 
 from kms.domain.alarms import Alarm
-from kms.domain.audit import AuditEvent
-from kms.domain.audit_chain import AuditRecord, ChainHead, Checkpoint, begin_chain, build_record
+from kms.domain.audit_chain import AuditRecord, Checkpoint
 from kms.domain.campaigns import Campaign, CampaignState
 from kms.domain.cards import Application, Card, CardState, DomainKind, SecurityDomain
 from kms.domain.keys import KeySet, KeyState, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
 from kms.domain.leases import JobRun, Lease
 from kms.domain.pending import PendingCursor, PendingFilter, PendingItem, PendingRow, PendingRows
 from kms.domain.policies import PolicyState, PolicyVersion
-from kms.domain.recovery import KeyFinding, PlatformState, RepairOrder, RepairState
-from kms.domain.requests import Approval, Quorum, Request, RequestState
+from kms.domain.recovery import KeyFinding, PlatformState, RepairOrder
+from kms.domain.requests import Approval, Quorum, Request
 from kms.domain.transfers import OPEN_TRANSFERS, Transfer
 from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateState
 from kms.domain.visits import Terminal, TerminalState, Visit, VisitEvent, VisitState
 from kms.errors import Code, KmsError
+from tests.fakes.memory_audit import MemoryAudit
 from tests.fakes.memory_campaigns import MemoryCampaigns, MemoryCompromises
+from tests.fakes.memory_recovery import MemoryKeyFindings, MemoryPlatformState, MemoryRepairOrders
+from tests.fakes.memory_requests import MemoryRequests
+from tests.fakes.memory_rows import MemoryRepository
 from tests.fakes.memory_scheduler import MemoryHousekeeping, MemoryLeases
 from tests.fakes.policies import MemoryPolicies, MemorySweeps
-
-T = TypeVar("T", bound=Any)
-
-
-class MemoryRepository(Generic[T]):
-    noun = "row"
-
-    def __init__(self, rows: dict[str, T]) -> None:
-        self._rows = rows
-
-    def unique_values(self, item: T) -> tuple[object, ...]:  # noqa: ARG002 - nouns with unique values use it
-        """Values that no two rows may share; None is never a conflict."""
-        return ()
-
-    def add(self, item: T) -> None:
-        if item.id in self._rows:
-            raise KmsError(Code.CONFLICT, f"The {self.noun} exists.")
-        self._check_unique(item)
-        self._rows[item.id] = item
-
-    def add_all(self, items: Iterable[T]) -> None:
-        for item in items:
-            self.add(item)
-
-    def get(self, item_id: str) -> T:
-        item = self.find(item_id)
-        if item is None:
-            raise KmsError(Code.NOT_FOUND, f"There is no {self.noun} with this id.")
-        return item
-
-    def find(self, item_id: str) -> T | None:
-        return self._rows.get(item_id)
-
-    def save(self, item: T) -> None:
-        self.get(item.id)
-        self._check_unique(item)
-        self._rows[item.id] = item
-
-    def list(self, *, limit: int = 100, offset: int = 0) -> Sequence[T]:
-        return sorted(self._rows.values(), key=lambda row: row.id)[offset : offset + limit]
-
-    def _where(self, accept: Callable[[T], bool], key: Callable[[T], Any] = lambda row: row.id) -> Sequence[T]:
-        return sorted((row for row in self._rows.values() if accept(row)), key=key)
-
-    def _first(self, accept: Callable[[T], bool]) -> T | None:
-        return next((row for row in self._rows.values() if accept(row)), None)
-
-    def _check_unique(self, item: T) -> None:
-        mine = self.unique_values(item)
-        for row in self._rows.values():
-            pairs = zip(mine, self.unique_values(row), strict=True)
-            if row.id != item.id and any(a is not None and a == b for a, b in pairs):
-                raise KmsError(Code.CONFLICT, f"A {self.noun} with the same unique value exists.")
 
 
 def is_served(update: KeyUpdate, campaigns: dict[str, Campaign]) -> bool:
@@ -405,90 +353,6 @@ class MemoryAlarms(MemoryRepository[Alarm]):
         return self._where(lambda _: True)[::-1][offset : offset + limit]
 
 
-class MemoryRequests(MemoryRepository[Request]):
-    noun = "request"
-
-    def __init__(self, rows: dict[str, Request], decisions: list[Approval], quorums: dict[str, Quorum]) -> None:
-        super().__init__(rows)
-        self._decisions = decisions
-        self._quorums = quorums
-
-    def list_pending(self, now: datetime) -> Sequence[Request]:
-        return self._where(lambda item: item.state is RequestState.PENDING and item.expires_at > now)
-
-    def list_overdue(self, now: datetime) -> Sequence[Request]:
-        return self._where(lambda item: item.state is RequestState.PENDING and item.expires_at <= now)
-
-    def list_newest(self, *, limit: int = 100, offset: int = 0) -> Sequence[Request]:
-        return sorted(self._rows.values(), key=lambda item: item.id, reverse=True)[offset : offset + limit]
-
-    def move(
-        self, request: Request, before: RequestState, after: RequestState, *, at: datetime, result: str = ""
-    ) -> None:
-        stored = self._rows.get(request.id)
-        if stored is None or stored.state is not before:
-            raise KmsError(Code.REQUEST_STATE, "Somebody else decided.")
-        over = after not in {RequestState.PENDING, RequestState.EXECUTING}
-        self._rows[request.id] = replace(stored, state=after, result=result, finished_at=at if over else None)
-
-    def add_decision(self, approval: Approval) -> None:
-        if any((old.request_id, old.person_id) == (approval.request_id, approval.person_id) for old in self._decisions):
-            raise KmsError(Code.CONFLICT, "The person decided before.")
-        self._decisions.append(approval)
-
-    def list_decisions(self, request_id: str) -> Sequence[Approval]:
-        return [item for item in self._decisions if item.request_id == request_id]
-
-    def list_quorums(self) -> Sequence[Quorum]:
-        return [self._quorums[name] for name in sorted(self._quorums)]
-
-    def set_quorum(self, quorum: Quorum) -> None:
-        self._quorums[str(quorum.action)] = quorum
-
-
-class MemoryAudit:
-    """One chain for all that write, called `memory`."""
-
-    def __init__(self, records: list[AuditRecord], checkpoints: list[Checkpoint]) -> None:
-        self._records = records
-        self._checkpoints = checkpoints
-
-    def append(self, event: AuditEvent) -> None:
-        if any(old.event.id == event.id for old in self._records):
-            raise KmsError(Code.CONFLICT, "The audit event exists.")
-        head = self._records[-1].head if self._records else begin_chain("memory")
-        self._records.append(build_record(head, event))
-
-    def contains(self, event_id: str) -> bool:
-        return any(record.event.id == event_id for record in self._records)
-
-    def append_all(self, events: Sequence[AuditEvent]) -> None:
-        for event in events:
-            self.append(event)
-
-    def list(self, *, limit: int = 100, offset: int = 0) -> Sequence[AuditEvent]:
-        newest = sorted(self._records, key=lambda record: (record.event.at, record.sequence), reverse=True)
-        return [record.event for record in newest[offset : offset + limit]]
-
-    def list_heads(self, since: datetime | None = None) -> Sequence[ChainHead]:
-        fresh = [record for record in self._records if since is None or record.event.at >= since]
-        return [max(fresh, key=lambda record: record.sequence).head] if fresh else []
-
-    def list_records(self, chain: str, *, after: int, up_to: int, limit: int = 1000) -> Sequence[AuditRecord]:
-        return [item for item in self._records if item.chain == chain and after < item.sequence <= up_to][:limit]
-
-    def add_checkpoint(self, checkpoint: Checkpoint) -> None:
-        if any(old.number == checkpoint.number for old in self._checkpoints):
-            raise KmsError(Code.CONFLICT, "The checkpoint exists.")
-        self._checkpoints.append(checkpoint)
-
-    def find_last_checkpoint(self) -> Checkpoint | None:
-        return self._checkpoints[-1] if self._checkpoints else None
-
-    def list_checkpoints(self, *, after: int = 0, limit: int = 100) -> Sequence[Checkpoint]:
-        return [item for item in self._checkpoints if item.number > after][:limit]
-
-
 class MemoryPending:
     def __init__(self, tables: "Tables") -> None:
         self._tables = tables
@@ -509,42 +373,6 @@ class MemoryPending:
             served = is_served(update, self._tables.campaigns) and card.state is CardState.ENROLLED
             if served and wanted.limits.allows_card(card.identity) and wanted.accepts(item):
                 yield PendingRow(update.id, card.identity, item)
-
-
-class MemoryPlatformState(MemoryRepository[PlatformState]):
-    noun = "platform state"
-
-    def find_current(self) -> PlatformState | None:
-        return self._first(lambda _state: True)
-
-
-class MemoryRepairOrders(MemoryRepository[RepairOrder]):
-    noun = "repair order"
-
-    def find_open(self, card_id: str) -> RepairOrder | None:
-        return self._first(lambda order: order.card_id == card_id and order.state is RepairState.OPEN)
-
-    def find_newest(self, card_id: str) -> RepairOrder | None:
-        found = self._where(lambda order: order.card_id == card_id)
-        return found[-1] if found else None
-
-
-class MemoryKeyFindings(MemoryRepository[KeyFinding]):
-    noun = "finding"
-
-    def list_for_order(self, repair_order_id: str) -> Sequence[KeyFinding]:
-        return self._where(lambda finding: finding.repair_order_id == repair_order_id)
-
-    def list_of_recovery(self, since: datetime, *, limit: int = 100, offset: int = 0) -> Sequence[KeyFinding]:
-        found = self._where(lambda finding: finding.repair_order_id is None and finding.found_at >= since)
-        return found[offset : offset + limit]
-
-    def mark_applied(self, repair_order_id: str, at: datetime) -> None:
-        for finding in self.list_for_order(repair_order_id):
-            self.save(replace(finding, applied_at=at))
-
-    def count_by_kind(self, since: datetime) -> dict[str, int]:
-        return dict(Counter(str(finding.kind) for finding in self.list_of_recovery(since, limit=1_000_000)))
 
 
 @dataclass

@@ -67,12 +67,18 @@ class SqlSweeps:
         self._connection = connection
         self._dialect = connection.dialect.name
 
-    def count_coming_due(self, reach: Reach, platform: str, until: datetime) -> int:
-        """Served sets that the version would make due until then, and that are not by the dates they have now."""
+    def count_coming_due(self, reach: Reach, platform: str, untils: Sequence[datetime]) -> Sequence[int]:
+        """For each time: served sets that the version would make due until then and that are not by their dates now."""
         rotates_at = self._build_rotation(reach.version.policy)
-        coming = select(func.count()).select_from(_ALL).where(_ON_CARD, literal_column(f"NOT ({_INITIAL})"), _OURS)
-        coming = coming.where(*_reached(reach), *_served(platform), _dated(), rotates_at <= until)
-        return self._count(coming.where(or_(_SETS.c.rotate_at.is_(None), _SETS.c.rotate_at > until)))
+        counts = [
+            func.count(
+                case((and_(rotates_at <= until, or_(_SETS.c.rotate_at.is_(None), _SETS.c.rotate_at > until)), 1))
+            )
+            for until in untils
+        ]
+        coming = cast("Select[Any]", select(*counts)).select_from(_ALL)
+        coming = coming.where(_ON_CARD, literal_column(f"NOT ({_INITIAL})"), _OURS)
+        return list(self._find(coming.where(*_reached(reach), *_served(platform), _dated())))
 
     def settle(self, reach: Reach, after: str, limit: int) -> Batch:
         """Give the next sets in force that the version reaches the dates that follow from it."""

@@ -73,7 +73,7 @@ class PolicyService:
 
     def plan(self, policies: Sequence[Policy], *, whole: bool) -> PolicyPlan:
         """Say what applying would do, and change nothing. Raises as `apply`, `expected` apart."""
-        with self._store.transaction() as tx:
+        with self._store.reading() as tx:
             return self._plan(tx, self._draft(tx, policies, whole=whole, actor=""))
 
     def apply(
@@ -134,12 +134,12 @@ class PolicyService:
 
     def list(self) -> Sequence[PolicyVersion]:
         """The policies in force."""
-        with self._store.transaction() as tx:
+        with self._store.reading() as tx:
             return tx.policies.load_book().versions
 
     def history(self, name: str) -> Sequence[PolicyVersion]:
         """All versions of a policy, the newest first. Raises `input.not-found`."""
-        with self._store.transaction() as tx:
+        with self._store.reading() as tx:
             versions = tx.policies.list_versions(name)
         if not versions:
             raise KmsError(Code.NOT_FOUND, "There never was a policy of this name: `kms policies list`.")
@@ -147,17 +147,17 @@ class PolicyService:
 
     def list_undated(self, *, limit: int = 100, offset: int = 0) -> Sequence[Undated]:
         """Key sets in force whose due date nobody knows, oldest first."""
-        with self._store.transaction() as tx:
+        with self._store.reading() as tx:
             return tx.sweeps.list_undated(self._platform, limit=limit, offset=offset)
 
     def explain(self, identity: bytes, aid: bytes) -> Explanation:
         """Say why a security domain's keys are due or not, and what happens next. Raises `input.not-found`."""
-        with self._store.transaction() as tx:
+        with self._store.reading() as tx:
             return explain(tx, identity, aid, platform=self._platform, now=self._clock.now())
 
     def check_in_force(self) -> None:
         """Raise `platform.not-ready` unless a policy is in force."""
-        with self._store.transaction() as tx:
+        with self._store.reading() as tx:
             if not tx.policies.load_book().versions:
                 text = "No policy is in force: `kms policies apply config/policies`"
                 raise KmsError(Code.NOT_READY, text)
@@ -191,10 +191,9 @@ class PolicyService:
     def _plan(self, tx: Transaction, draft: "_Draft") -> PolicyPlan:
         now = self._clock.now()
         reaches = build_reaches(draft.book)
-        due = [
-            sum(tx.sweeps.count_coming_due(reach, self._platform, now + timedelta(days=days)) for reach in reaches)
-            for days in HORIZONS
-        ]
+        untils = [now + timedelta(days=days) for days in HORIZONS]
+        counts = [tx.sweeps.count_coming_due(reach, self._platform, untils) for reach in reaches]
+        due = [sum(column) for column in zip(*counts, strict=True)] or [0] * len(HORIZONS)
         return PolicyPlan(tuple(draft.list_changes()), due[0], due[1], due[2], tx.sweeps.count_undated(self._platform))
 
     def _write(self, tx: Transaction, draft: "_Draft", plan: PolicyPlan, actor: str) -> None:

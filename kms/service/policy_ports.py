@@ -95,8 +95,8 @@ class PolicyRepository(Protocol):
 class Sweeps(Protocol):
     """Statements over all key sets."""
 
-    def count_coming_due(self, reach: Reach, platform: str, until: datetime) -> int:
-        """Served sets that the version would make due until then, and that are not by the dates they have now."""
+    def count_coming_due(self, reach: Reach, platform: str, untils: Sequence[datetime]) -> Sequence[int]:
+        """For each time: served sets that the version would make due until then and that are not by their dates now."""
         ...
 
     def settle(self, reach: Reach, after: str, limit: int) -> Batch:

@@ -88,13 +88,16 @@ class MemorySweeps:
         self._tables = tables
         self._new_id = new_id
 
-    def count_coming_due(self, reach: Reach, platform: str, until: datetime) -> int:
-        return sum(
-            rotate_at is not None and rotate_at <= until and not (item.rotate_at and item.rotate_at <= until)
+    def count_coming_due(self, reach: Reach, platform: str, untils: Sequence[datetime]) -> Sequence[int]:
+        served = [
+            (item.rotate_at, _date(item, reach.version).rotate_at)
             for item, domain, card in self._reached(reach)
             if self._is_served(domain, card, platform)
-            for rotate_at in [_date(item, reach.version).rotate_at]
-        )
+        ]
+        return [
+            sum(new is not None and new <= until and not (old and old <= until) for old, new in served)
+            for until in untils
+        ]
 
     def settle(self, reach: Reach, after: str, limit: int) -> Batch:
         ids = sorted(item.id for item, _, _ in self._in_force() if item.id > after)

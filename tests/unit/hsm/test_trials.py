@@ -30,6 +30,7 @@ def test_the_aes_answers_are_right() -> None:
 def test_the_triple_des_answers_are_right() -> None:
     key = triple_des(trials.DES_KEY)
     assert encrypt(key, bytes(8)) == trials.DES_ZERO_CIPHER
+    assert encrypt(key, bytes(16), bytes(8)) == trials.DES_CBC_CIPHER
     derived = triple_des(encrypt(key, bytes(16), bytes(8)))
     assert encrypt(derived, bytes(8)) == trials.DES_CBC_DERIVED_ZERO
     assert encrypt(TripleDES(trials.DES_ZERO_CIPHER * 3), bytes(16), bytes(8)) == trials.DES3_CBC_CIPHER

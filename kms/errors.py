@@ -82,6 +82,7 @@ class Code(StrEnum):
     LEASE_LOST = "scheduler.lease-lost"
     SCHEDULER_CLOCK = "scheduler.clock"
     # people and their requests
+    LOGIN_NEEDED = "login.needed"
     PERSON_NOT_PERMITTED = "person.not-permitted"
     REQUEST_CHANGED = "request.changed"
     REQUEST_OWN = "request.own"

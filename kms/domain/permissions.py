@@ -26,7 +26,10 @@ class Action(StrEnum):
     CARDS_IMPORT = "cards.import"
     CARDS_QUARANTINE = "cards.quarantine"
     CARDS_RELEASE = "cards.release"
+    CARDS_PROTOCOLS = "cards.protocols"
     CARDS_REPAIR = "cards.repair"
+    CARDS_REPAIR_CONFIRM = "cards.repair-confirm"
+    CARDS_REPAIR_CANCEL = "cards.repair-cancel"
     TERMINALS_ENROL = "terminals.enrol"
     TERMINALS_LIMIT = "terminals.limit"
     TERMINALS_SUSPEND = "terminals.suspend"
@@ -44,10 +47,11 @@ class Action(StrEnum):
     POLICIES_APPLY = "policies.apply"
     # keys
     KEYS_GENERATE = "keys.generate"
-    KEYS_IMPORT = "keys.import"
     KEYS_DEACTIVATE = "keys.deactivate"
     KEYS_COMPROMISE = "keys.compromise"
-    KEYS_EXCHANGE = "keys.exchange"
+    EXCHANGE_OFFER = "exchange.offer"
+    EXCHANGE_ANSWER = "exchange.answer"
+    EXCHANGE_ACCEPT = "exchange.accept"
     AUDIT_KEY_REPLACE = "audit-key.replace"
     RECOVERY_CONFIRM = "recovery.confirm"
     # people
@@ -55,6 +59,12 @@ class Action(StrEnum):
     PEOPLE_CHANGE = "people.change"
     PEOPLE_DISABLE = "people.disable"
     QUORUM_SET = "quorum.set"
+
+
+READING = frozenset(
+    {Action.RECORDS_READ, Action.REQUESTS_READ, Action.PEOPLE_READ, Action.AUDIT_READ, Action.AUDIT_EXPORT}
+)
+"""What changes nothing: asked for by pages and queries, never submitted."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +100,10 @@ PERMISSIONS: Mapping[Action, Permission] = {
     Action.CARDS_IMPORT: Permission(_DAILY),
     Action.CARDS_QUARANTINE: Permission(_DAILY),
     Action.CARDS_RELEASE: Permission(_OFFICER),
-    Action.CARDS_REPAIR: Permission(_OFFICER),
+    Action.CARDS_PROTOCOLS: Permission(_OFFICER),
+    Action.CARDS_REPAIR: Permission(_DAILY),
+    Action.CARDS_REPAIR_CONFIRM: Permission(_OFFICER),
+    Action.CARDS_REPAIR_CANCEL: Permission(_OFFICER),
     Action.TERMINALS_ENROL: Permission(_ADMINISTRATOR, 1, _OFFICER),
     Action.TERMINALS_LIMIT: Permission(_ADMINISTRATOR, 1, _OFFICER),
     Action.TERMINALS_SUSPEND: Permission(_DAILY | _ADMINISTRATOR),
@@ -106,10 +119,11 @@ PERMISSIONS: Mapping[Action, Permission] = {
     Action.CAMPAIGNS_CANCEL: Permission(_OFFICER),
     Action.POLICIES_APPLY: Permission(_OFFICER, 1),
     Action.KEYS_GENERATE: Permission(_OFFICER, 1),
-    Action.KEYS_IMPORT: Permission(_OFFICER, 1),
     Action.KEYS_DEACTIVATE: Permission(_OFFICER, 1),
     Action.KEYS_COMPROMISE: Permission(_OFFICER, 1),
-    Action.KEYS_EXCHANGE: Permission(_OFFICER, 1),
+    Action.EXCHANGE_OFFER: Permission(_OFFICER),  # public keys alone leave
+    Action.EXCHANGE_ANSWER: Permission(_OFFICER, 1),
+    Action.EXCHANGE_ACCEPT: Permission(_OFFICER, 1),
     Action.AUDIT_KEY_REPLACE: Permission(_OFFICER, 1),
     Action.RECOVERY_CONFIRM: Permission(_OFFICER, 1),
     Action.PEOPLE_ADD: Permission(_ADMINISTRATOR, 1, _OFFICER),

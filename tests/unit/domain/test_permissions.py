@@ -3,12 +3,12 @@
 import pytest
 
 from kms.domain.people import KEY_ROLES, Role
-from kms.domain.permissions import PERMISSIONS, Action, check_may_decide, check_permitted
+from kms.domain.permissions import PERMISSIONS, READING, Action, check_may_decide, check_permitted
 from kms.errors import Code, KmsError
 from tests.fakes.principals import build_principal
 
-READING = {Action.RECORDS_READ, Action.REQUESTS_READ, Action.PEOPLE_READ, Action.AUDIT_READ, Action.AUDIT_EXPORT}
 KEY_ACTIONS = [action for action in Action if action.startswith(("keys.", "policies.", "audit-key."))]
+KEY_ACTIONS += [Action.EXCHANGE_ANSWER, Action.EXCHANGE_ACCEPT]
 
 
 @pytest.mark.parametrize("action", list(Action))

@@ -98,7 +98,7 @@ def test_it_is_enough_when_as_many_others_as_asked_for_approved() -> None:
     [
         replace(REQUEST, parameters=build_parameters({"name": "other"})),
         replace(REQUEST, text=TEXT + " "),
-        replace(REQUEST, action=Action.KEYS_IMPORT),
+        replace(REQUEST, action=Action.EXCHANGE_ANSWER),
         replace(REQUEST, id="r-2"),
     ],
     ids=["parameters", "text", "action", "another request"],
@@ -116,7 +116,7 @@ def test_a_site_raises_the_quorum_and_never_lowers_it() -> None:
     assert compute_quorum(action) == least
     assert compute_quorum(action, [Quorum(action, 3, NOW)]) == 3
     assert compute_quorum(action, [Quorum(action, 0, NOW)]) == least
-    assert compute_quorum(action, [Quorum(Action.KEYS_IMPORT, 3, NOW)]) == least
+    assert compute_quorum(action, [Quorum(Action.EXCHANGE_ANSWER, 3, NOW)]) == least
     assert compute_quorum(Action.UPDATES_FORCE, at_least=1) == 1
 
 

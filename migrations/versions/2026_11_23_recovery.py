@@ -80,7 +80,7 @@ def upgrade() -> None:
     with op.batch_alter_table("security_domains") as batch:
         batch.add_column(sa.Column("looked_at", sa.DateTime(timezone=True), nullable=True))
     # All that is pending, the earliest due first, page by page.
-    open_updates = sa.text("state IN ('PENDING', 'RUNNING')")
+    open_updates = sa.text("finished_at IS NULL")
     op.create_index(
         "ix_key_updates_pending",
         "key_updates",

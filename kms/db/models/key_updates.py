@@ -10,7 +10,7 @@ from kms.db.models.base import Base, Id, Name, Note, PrimaryId, refer_to
 from kms.db.types import enum_type
 from kms.domain.updates import UpdateReason, UpdateState
 
-_OPEN = text("state IN ('PENDING', 'RUNNING')")
+_OPEN = text("finished_at IS NULL")
 
 
 class KeyUpdateRow(Base):
@@ -30,7 +30,7 @@ class KeyUpdateRow(Base):
             "ix_key_updates_pending",
             "due_at",
             "id",
-            sqlite_where=text("state IN ('PENDING', 'RUNNING')"),
+            sqlite_where=text("finished_at IS NULL"),
             postgresql_where=text("state IN ('PENDING', 'RUNNING')"),
         ),
         # What is past its deadline.

@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup packages venv tokens pcscd test test-postgresql boundary-test demo check up down clean lock rehearse
+.PHONY: help setup packages venv tokens pcscd test test-postgresql test-nss boundary-test demo check up down clean lock rehearse
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ test: setup ## run all tests, those of both platforms on SQLite and PostgreSQL
 
 test-postgresql: setup ## run the functional tests with their platforms on a throw-away PostgreSQL
 	@KMS_TEST_DATABASE=postgresql $(PYTHON) -m pytest tests/functional
+
+test-nss: setup ## run the functional tests with their platforms on NSS softokn instead of SoftHSM2
+	@KMS_TEST_TOKEN=nss $(PYTHON) -m pytest tests/functional
 
 boundary-test: setup ## show that no key crosses where it must not: tokens, files, messages, memory (in test, too)
 	@$(PYTHON) -m pytest tests/key_boundary tests/functional/test_key_boundary.py

@@ -59,8 +59,8 @@ class CampaignRepository(Protocol):
 class Compromises(Protocol):
     """Masters and what is below them. `no_route`: profiles of cards that people alone bring new keys to."""
 
-    def mark(self, master_id: str, *, limit: int, at: datetime) -> Marked:
-        """Mark what is below the master in the next security domains, at most `limit`, as COMPROMISED.
+    def mark(self, master_id: str, *, after: str, limit: int, at: datetime) -> Marked:
+        """Mark what is below the master in the next security domains after `after`, at most `limit`, as COMPROMISED.
 
         Their cards are claimed and their open visits fenced; open updates that would run under such a set are
         cancelled; a provider's issuer is to be asked. What is marked already is not come to again.

@@ -8,6 +8,7 @@ visits may know them too, which people judge (docs/operations.md).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from kms.domain.audit import AuditEvent, build_kcv_text
 from kms.domain.campaigns import Campaign, CampaignFilter, CampaignState
@@ -104,7 +105,7 @@ class CompromiseService:
             use = tx.compromises.find_use(master.id)
         total = Marked("")
         while True:
-            batch = until_claimed(lambda: self._mark_batch(master, actor))
+            batch = until_claimed(partial(self._mark_batch, master, total.last, actor))
             if not batch.last:
                 return total
             total = Marked(
@@ -117,9 +118,9 @@ class CompromiseService:
             )
             progress(total.key_sets, max(use.live + use.planned + use.past, total.key_sets))
 
-    def _mark_batch(self, master: MasterKey, actor: str) -> Marked:
+    def _mark_batch(self, master: MasterKey, after: str, actor: str) -> Marked:
         with self._store.transaction() as tx:
-            batch = tx.compromises.mark(master.id, limit=BATCH, at=self._clock.now())
+            batch = tx.compromises.mark(master.id, after=after, limit=BATCH, at=self._clock.now())
             if batch.last:
                 what = f"{batch.key_sets} key sets of {batch.domains} security domains up to {batch.last}"
                 more = f"{what}; {batch.visits} visits fenced, {batch.updates} updates cancelled"

@@ -255,12 +255,13 @@ def test_cancelling_leaves_what_a_visit_began(store: Store) -> None:
 
 
 def mark_all(store: Store, master_id: str) -> tuple[int, int, int]:
-    totals = (0, 0, 0)
+    totals, after = (0, 0, 0), ""
     while True:
         with store.transaction() as tx:
-            batch = tx.compromises.mark(master_id, limit=3, at=NOW)
+            batch = tx.compromises.mark(master_id, after=after, limit=3, at=NOW)
         if not batch.last:
             return totals
+        after = batch.last
         totals = (totals[0] + batch.key_sets, totals[1] + batch.visits, totals[2] + batch.updates)
 
 

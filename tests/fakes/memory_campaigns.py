@@ -159,9 +159,9 @@ class MemoryCompromises:
         self._tables = tables
         self._read = Reader(tables)
 
-    def mark(self, master_id: str, *, limit: int, at: datetime) -> Marked:
+    def mark(self, master_id: str, *, after: str, limit: int, at: datetime) -> Marked:
         below = [item for item in self._tables.key_sets.values() if item.master_id == master_id and item.state in GOOD]
-        domains = sorted({item.security_domain_id for item in below})[:limit]
+        domains = sorted({item.security_domain_id for item in below if item.security_domain_id > after})[:limit]
         total = Counter[str]()
         for domain_id in domains:
             total.update(self._mark_domain(self._tables.security_domains[domain_id], master_id, at))

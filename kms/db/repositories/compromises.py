@@ -50,13 +50,17 @@ class SqlCompromises:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def mark(self, master_id: str, *, limit: int, at: datetime) -> Marked:
-        """Mark what is below the master in the next security domains, at most `limit`."""
+    def mark(self, master_id: str, *, after: str, limit: int, at: datetime) -> Marked:
+        """Mark what is below the master in the next security domains after `after`, at most `limit`."""
         with translate_faults(NOUN):
             domains = (
                 self._connection.execute(
                     select(KeySetRow.security_domain_id)
-                    .where(KeySetRow.master_id == master_id, KeySetRow.state.in_(MARKABLE))
+                    .where(
+                        KeySetRow.master_id == master_id,
+                        KeySetRow.security_domain_id > after,
+                        KeySetRow.state.in_(MARKABLE),
+                    )
                     .group_by(KeySetRow.security_domain_id)
                     .order_by(KeySetRow.security_domain_id)
                     .limit(limit)

@@ -39,11 +39,11 @@ class AlarmRepository(Protocol):
 class HousekeepingRepository(Protocol):
     """Sets of rows in a few statements, whatever their number."""
 
-    def expire_visits(self, before: datetime, at: datetime, text: str, limit: int) -> ExpiredVisits:
+    def expire_visits(self, before: datetime, at: datetime, why: str, limit: int) -> ExpiredVisits:
         """End up to `limit` OPEN visits whose deadline was before that; their cards are claimed.
 
         What is in flight on their cards is in doubt and their RUNNING updates are PENDING again, unless another open
-        visit may go on with them. `text`: the visits' result. Raises `visit.conflict` when a step came between.
+        visit may go on with them. `why`: the visits' result. Raises `visit.conflict` when a step came between.
         """
         ...
 

@@ -58,7 +58,7 @@ class MemoryHousekeeping:
     def __init__(self, tables: Any) -> None:  # noqa: ANN401 - the store's tables, which import this module
         self._tables = tables
 
-    def expire_visits(self, before: datetime, at: datetime, text: str, limit: int) -> ExpiredVisits:
+    def expire_visits(self, before: datetime, at: datetime, why: str, limit: int) -> ExpiredVisits:
         tables = self._tables
         late = [item for item in tables.visits.values() if item.state is VisitState.OPEN and item.deadline < before]
         chosen = sorted(late, key=lambda item: item.deadline)[:limit]
@@ -68,12 +68,12 @@ class MemoryHousekeeping:
                 state=VisitState.EXPIRED,
                 order=None,
                 program=None,
-                result=text,
+                result=why,
                 ended_at=at,
                 events=visit.events + 1,
             )
             tables.visits[visit.id] = ended
-            tables.visit_events.append(VisitEvent(visit.id, ended.events, at, "expire", text))
+            tables.visit_events.append(VisitEvent(visit.id, ended.events, at, "expire", why))
         cards = {item.card_id for item in chosen}
         for card_id in cards:
             tables.cards[card_id] = replace(tables.cards[card_id], version=tables.cards[card_id].version + 1)
@@ -88,7 +88,7 @@ class MemoryHousekeeping:
         )
         for update_id in returned:
             update = tables.key_updates[update_id]
-            tables.key_updates[update_id] = replace(update, state=UpdateState.PENDING, failure=text)
+            tables.key_updates[update_id] = replace(update, state=UpdateState.PENDING, failure=why)
         doubted = []
         for key_set in sorted(tables.key_sets.values(), key=lambda item: item.id):
             domain = tables.security_domains[key_set.security_domain_id]

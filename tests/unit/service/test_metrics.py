@@ -1,4 +1,5 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,20 @@ def test_figures_are_read_again_when_they_are_old(store: MemoryStore, seconds: S
     again = reader.find_figures()
     assert again
     assert again.fleet.alarms == {"warning": 1}
+
+
+def test_a_large_fleet_is_counted_more_seldom(store: MemoryStore, seconds: Seconds) -> None:
+    class SlowStore(MemoryStore):
+        def reading(self) -> Any:  # noqa: ANN401 - as the store's
+            seconds.now += 4
+            return store.reading()
+
+    reader = FigureReader(store=SlowStore(), monotonic=seconds, max_age=timedelta(seconds=15))
+    first = reader.find_figures()
+    seconds.now = 79
+    assert reader.find_figures() is first
+    seconds.now = 80
+    assert reader.find_figures() is not first
 
 
 def test_a_database_that_is_away_is_not_asked_more_often(

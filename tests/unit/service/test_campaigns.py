@@ -1,5 +1,6 @@
 """Campaigns over a fleet in memory, and with one real card whose visits carry them out."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -292,3 +293,22 @@ class TestWithACard:
         sets = scene.issuer.key_sets(SSD_AID)
         assert not [item for item in sets if item.delivery in (Delivery.IN_FLIGHT, Delivery.IN_DOUBT)]
         assert [item.kvn for item in sets if item.state is KeyState.ACTIVE] == scene.card.kvns(SSD_AID)
+
+    def test_the_breaker_looks_as_soon_as_an_update_fails(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+        service = self.start(scene, max_failures=1)
+        monkeypatch.setattr(scene.issuer.visits, "_on_failed", service.judge)
+
+        scene.card.transmit = refuse_put_key(scene.card.transmit)  # type: ignore[method-assign] # a card that has no room
+        for _ in range(5):
+            if scene.issuer.last_update(SSD_AID).state is UpdateState.FAILED:
+                break
+            scene.visit()
+        assert scene.issuer.last_update(SSD_AID).state is UpdateState.FAILED
+        # Its only update failed, so that nothing is open: it is over, and its report says why.
+        (campaign,) = service.list()
+        assert campaign.state is CampaignState.DONE
+        assert "1 updates failed" in campaign.state_reason
+
+
+def refuse_put_key(transmit: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    return lambda command: b"\x6a\x84" if command[1] == 0xD8 else transmit(command)

@@ -83,6 +83,9 @@ class Code(StrEnum):
     SCHEDULER_CLOCK = "scheduler.clock"
     # people and their requests
     LOGIN_NEEDED = "login.needed"
+    LOGIN_REFUSED = "login.refused"
+    LOGIN_LOCKED = "login.locked"
+    LOGIN_INVITATION = "login.invitation"
     PERSON_NOT_PERMITTED = "person.not-permitted"
     REQUEST_CHANGED = "request.changed"
     REQUEST_OWN = "request.own"

@@ -29,6 +29,13 @@ from kms.db.repositories.key_updates import SqlKeyUpdateRepository
 from kms.db.repositories.leases import SqlLeaseRepository
 from kms.db.repositories.master_keys import SqlMasterKeyRepository
 from kms.db.repositories.pending import SqlPendingRepository
+from kms.db.repositories.people import (
+    SqlAccountRepository,
+    SqlCredentialRepository,
+    SqlInvitationRepository,
+    SqlLoginSessionRepository,
+    SqlPersonRepository,
+)
 from kms.db.repositories.platform_keys import SqlPeerKeyRepository, SqlPlatformKeyRepository
 from kms.db.repositories.policies import SqlPolicyRepository
 from kms.db.repositories.recovery import (
@@ -135,6 +142,31 @@ class SqlTransaction:
     def pending(self) -> SqlPendingRepository:
         """The list of what is pending."""
         return SqlPendingRepository(self._connection)
+
+    @cached_property
+    def people(self) -> SqlPersonRepository:
+        """People."""
+        return SqlPersonRepository(self._connection)
+
+    @cached_property
+    def accounts(self) -> SqlAccountRepository:
+        """People's accounts."""
+        return SqlAccountRepository(self._connection)
+
+    @cached_property
+    def credentials(self) -> SqlCredentialRepository:
+        """What accounts show."""
+        return SqlCredentialRepository(self._connection)
+
+    @cached_property
+    def login_sessions(self) -> SqlLoginSessionRepository:
+        """Logins."""
+        return SqlLoginSessionRepository(self._connection)
+
+    @cached_property
+    def invitations(self) -> SqlInvitationRepository:
+        """Invitations."""
+        return SqlInvitationRepository(self._connection)
 
     @cached_property
     def platform_state(self) -> SqlPlatformStateRepository:

@@ -16,6 +16,7 @@ from sqlalchemy.types import TypeDecorator
 from kms.card.keys import KeyType
 from kms.domain.campaigns import CampaignFilter
 from kms.domain.cards import DomainKind
+from kms.domain.people import Role
 from kms.domain.policies import Policy
 from kms.domain.policy_text import build_policy_text, parse_policy_text
 from kms.domain.terminal_limits import CardSpan, TerminalLimits
@@ -120,6 +121,21 @@ class PolicyText(TypeDecorator[Policy]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> Policy | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Read."""
         return None if value is None else parse_policy_text(value)
+
+
+class RolesText(TypeDecorator[frozenset[Role]]):
+    """A person's roles, sorted, with commas between them."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: frozenset[Role] | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Write."""
+        return None if value is None else ",".join(sorted(value))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> frozenset[Role] | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Read."""
+        return None if value is None else frozenset(Role(role) for role in value.split(","))
 
 
 class LimitsText(TypeDecorator[TerminalLimits]):

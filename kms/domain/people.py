@@ -5,7 +5,9 @@ auditor has no other role; an administrator has no role that touches keys (DESIG
 stands here: of a password its argon2id hash, of a security key its public key, of a one-time code generator nothing.
 """
 
-from collections.abc import Collection
+import hashlib
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -23,12 +25,28 @@ class Role(StrEnum):
     AUDITOR = "auditor"  # reads, and that is recorded
 
 
+MIN_OFFICERS = 2  # whoever asks does not approve
+MAX_NAME = 64  # characters
+LOGIN = re.compile(r"[a-z][a-z0-9._-]{1,31}")
+
 KEY_ROLES = frozenset({Role.SECURITY_OFFICER, Role.KEY_CUSTODIAN})
 
 
 class PersonState(StrEnum):
-    """Whether a person may log in."""
+    """Whether a person may log in, or a credential be used."""
 
+    ACTIVE = "ACTIVE"
+    DISABLED = "DISABLED"
+
+
+class AccountState(StrEnum):
+    """INVITED -> ENROLLED (has its credentials) -> ACTIVE (an officer knows that they are the person's), or DISABLED.
+
+    Only an ACTIVE account logs in. Resetting its credentials makes it INVITED again.
+    """
+
+    INVITED = "INVITED"
+    ENROLLED = "ENROLLED"
     ACTIVE = "ACTIVE"
     DISABLED = "DISABLED"
 
@@ -46,12 +64,15 @@ class Person:
 
 @dataclass(frozen=True)
 class Account:
-    """A way in for a person. `login`: unique. `failed_logins`: since the last success; before `locked_until` refused."""
+    """A way in for a person. `login`: unique. `failed_logins`: attempts since the last login that was completed.
+
+    Before `locked_until` every attempt is refused.
+    """
 
     id: str
     person_id: str
     login: str
-    state: PersonState
+    state: AccountState
     created_at: datetime
     failed_logins: int = 0
     locked_until: datetime | None = None
@@ -70,10 +91,12 @@ SECOND_FACTORS = frozenset({CredentialKind.WEBAUTHN, CredentialKind.TOTP})
 
 @dataclass(frozen=True)
 class Credential:
-    """One credential. `data`: the argon2id hash, or the security key's id and public key; empty for one-time codes.
+    """One credential.
 
-    `used`: the security key's signature counter, or the last time step whose one-time code was taken (RFC 6238), so
-    that none is taken twice.
+    `data`: the argon2id hash; the security key's public key (COSE, RFC 9052); for one-time codes the id of the login
+    key that their secret follows from. `key_id`: the security key's own id of the credential, unique. `used`: the
+    security key's signature counter, or the last time step whose one-time code was taken (RFC 6238), so that none is
+    taken twice.
     """
 
     id: str
@@ -84,6 +107,7 @@ class Credential:
     state: PersonState
     created_at: datetime
     used: int = 0
+    key_id: bytes | None = None
     last_used_at: datetime | None = None
 
 
@@ -91,7 +115,8 @@ class Credential:
 class LoginSession:
     """A login. `id`: SHA-256 (hex) of the secret that the browser or command line holds. `authenticated_at`: fresh.
 
-    `second_factor`: with which the login was completed.
+    `second_factor`: with which the login was completed; None while only the password was right. `challenge`: what a
+    security key signs to complete it, 32 bytes.
     """
 
     id: str
@@ -100,8 +125,37 @@ class LoginSession:
     opened_at: datetime
     last_seen_at: datetime
     authenticated_at: datetime
-    second_factor: CredentialKind
+    second_factor: CredentialKind | None
+    challenge: bytes = field(default=b"", repr=False)
     ended_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """Lets an account's person choose its credentials, once. `id`: SHA-256 (hex) of the secret that the person got.
+
+    `invited_by`: who may not confirm the account; empty for the first people. `confirmed`: the account is ACTIVE once
+    enrolled. `credential_id`: of the one-time codes that were offered; `challenge`: what a security key signs.
+    """
+
+    id: str
+    account_id: str
+    invited_by: str
+    confirmed: bool
+    created_at: datetime
+    expires_at: datetime
+    credential_id: str = ""
+    challenge: bytes = field(default=b"", repr=False)
+    used_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class NewPerson:
+    """Somebody to be added."""
+
+    name: str
+    login: str
+    roles: frozenset[Role]
 
 
 @dataclass(frozen=True)
@@ -131,3 +185,38 @@ def check_roles(roles: Collection[Role]) -> None:
         raise KmsError(Code.INPUT_INVALID, "An auditor has no other role.")
     if Role.ADMINISTRATOR in roles and KEY_ROLES & set(roles):
         raise KmsError(Code.INPUT_INVALID, "An administrator has no role that touches keys.")
+
+
+def check_name(name: str) -> None:
+    """Raise `input.invalid` for a name that cannot be shown as it is in records."""
+    if not 1 <= len(name) <= MAX_NAME or not name.isprintable() or name != " ".join(name.split()):
+        raise KmsError(Code.INPUT_INVALID, f"A name has 1 to {MAX_NAME} printable characters, with single spaces.")
+
+
+def check_login(login: str) -> None:
+    """Raise `input.invalid` for a text that is no login."""
+    if LOGIN.fullmatch(login) is None:
+        raise KmsError(
+            Code.INPUT_INVALID, "A login has 2 to 32 characters, a-z, 0-9, dot, dash and underscore, a letter first."
+        )
+
+
+def check_first_people(people: Sequence[NewPerson]) -> None:
+    """Raise `input.invalid` unless these can begin: an administrator, two officers, all of them different."""
+    for person in people:
+        check_name(person.name)
+        check_login(person.login)
+        check_roles(person.roles)
+    if len({person.name for person in people}) < len(people) or len({person.login for person in people}) < len(people):
+        raise KmsError(Code.INPUT_INVALID, "Two of the people have the same name or login.")
+    if sum(Role.SECURITY_OFFICER in person.roles for person in people) < MIN_OFFICERS:
+        raise KmsError(Code.INPUT_INVALID, f"The first people are {MIN_OFFICERS} security officers at least.")
+    if not any(Role.ADMINISTRATOR in person.roles for person in people):
+        raise KmsError(Code.INPUT_INVALID, "One of the first people is an administrator.")
+
+
+def compute_enrolment_code(credentials: Collection[Credential]) -> str:
+    """Eight characters that the enrolled person reads out to the officer who confirms the account."""
+    parts = sorted(f"{item.id}:{item.kind}:{hashlib.sha256(item.data).hexdigest()}" for item in credentials)
+    text = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8].upper()
+    return f"{text[:4]}-{text[4:]}"

@@ -23,6 +23,13 @@ from kms.domain.updates import KeyUpdate
 from kms.domain.visits import Terminal, Visit, VisitEvent
 from kms.service.audit_ports import AuditRepository
 from kms.service.campaign_ports import CampaignRepository, Compromises
+from kms.service.people_ports import (
+    AccountRepository,
+    CredentialRepository,
+    InvitationRepository,
+    LoginSessionRepository,
+    PersonRepository,
+)
 from kms.service.policy_ports import PolicyRepository, Sweeps
 from kms.service.request_ports import RequestRepository
 from kms.service.scheduler_ports import AlarmRepository, HousekeepingRepository, LeaseRepository
@@ -234,6 +241,16 @@ class Transaction(Protocol):
     def key_findings(self) -> KeyFindingRepository: ...
     @property
     def requests(self) -> RequestRepository: ...
+    @property
+    def people(self) -> PersonRepository: ...
+    @property
+    def accounts(self) -> AccountRepository: ...
+    @property
+    def credentials(self) -> CredentialRepository: ...
+    @property
+    def login_sessions(self) -> LoginSessionRepository: ...
+    @property
+    def invitations(self) -> InvitationRepository: ...
     @property
     def audit(self) -> AuditRepository: ...
 

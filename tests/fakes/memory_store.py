@@ -18,6 +18,7 @@ from kms.domain.cards import Application, Card, CardState, DomainKind, SecurityD
 from kms.domain.keys import KeySet, KeyState, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
 from kms.domain.leases import JobRun, Lease
 from kms.domain.pending import PendingCursor, PendingFilter, PendingItem, PendingRow, PendingRows
+from kms.domain.people import Account, Credential, Invitation, LoginSession, Person
 from kms.domain.policies import PolicyState, PolicyVersion
 from kms.domain.recovery import KeyFinding, PlatformState, RepairOrder
 from kms.domain.requests import Approval, Quorum, Request
@@ -27,6 +28,13 @@ from kms.domain.visits import Terminal, TerminalState, Visit, VisitEvent, VisitS
 from kms.errors import Code, KmsError
 from tests.fakes.memory_audit import MemoryAudit
 from tests.fakes.memory_campaigns import MemoryCampaigns, MemoryCompromises
+from tests.fakes.memory_people import (
+    MemoryAccounts,
+    MemoryCredentials,
+    MemoryInvitations,
+    MemoryLoginSessions,
+    MemoryPersons,
+)
 from tests.fakes.memory_recovery import MemoryKeyFindings, MemoryPlatformState, MemoryRepairOrders
 from tests.fakes.memory_requests import MemoryRequests
 from tests.fakes.memory_rows import MemoryRepository
@@ -401,6 +409,11 @@ class Tables:
     requests: dict[str, Request] = field(default_factory=dict)
     decisions: list[Approval] = field(default_factory=list)
     quorums: dict[str, Quorum] = field(default_factory=dict)
+    people: dict[str, Person] = field(default_factory=dict)
+    accounts: dict[str, Account] = field(default_factory=dict)
+    credentials: dict[str, Credential] = field(default_factory=dict)
+    login_sessions: dict[str, LoginSession] = field(default_factory=dict)
+    invitations: dict[str, Invitation] = field(default_factory=dict)
     audit_records: list[AuditRecord] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
 
@@ -433,6 +446,11 @@ class MemoryTransaction:
         self.repair_orders = MemoryRepairOrders(tables.repair_orders)
         self.key_findings = MemoryKeyFindings(tables.key_findings)
         self.requests = MemoryRequests(tables.requests, tables.decisions, tables.quorums)
+        self.people = MemoryPersons(tables.people)
+        self.accounts = MemoryAccounts(tables.accounts)
+        self.credentials = MemoryCredentials(tables.credentials)
+        self.login_sessions = MemoryLoginSessions(tables.login_sessions)
+        self.invitations = MemoryInvitations(tables.invitations)
         self.audit = MemoryAudit(tables.audit_records, tables.checkpoints)
 
 

@@ -10,6 +10,7 @@ from kms.db.models.key_sets import KeySetRow
 from kms.db.models.key_updates import KeyUpdateRow
 from kms.db.models.leases import JobRunRow, LeaseRow
 from kms.db.models.master_keys import MasterKeyRow
+from kms.db.models.people import AccountRow, CredentialRow, InvitationRow, LoginSessionRow, PersonRow
 from kms.db.models.platform_keys import PeerKeyRow, PlatformKeyRow
 from kms.db.models.policies import PolicyDayRow, PolicyVersionRow
 from kms.db.models.recovery import KeyFindingRow, PlatformStateRow, RepairOrderRow
@@ -20,6 +21,7 @@ from kms.db.models.transfers import TransferRow
 from kms.db.models.visits import VisitEventRow, VisitRow
 
 __all__ = [
+    "AccountRow",
     "AlarmRow",
     "ApplicationRow",
     "ApprovalRow",
@@ -28,13 +30,17 @@ __all__ = [
     "Base",
     "CampaignRow",
     "CardRow",
+    "CredentialRow",
+    "InvitationRow",
     "JobRunRow",
     "KeyFindingRow",
     "KeySetRow",
     "KeyUpdateRow",
     "LeaseRow",
+    "LoginSessionRow",
     "MasterKeyRow",
     "PeerKeyRow",
+    "PersonRow",
     "PlatformKeyRow",
     "PlatformStateRow",
     "PolicyDayRow",

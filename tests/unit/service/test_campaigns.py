@@ -298,7 +298,7 @@ class TestWithACard:
         service = self.start(scene, max_failures=1)
         monkeypatch.setattr(scene.issuer.visits, "_on_failed", service.judge)
 
-        scene.card.transmit = refuse_put_key(scene.card.transmit)  # type: ignore[method-assign] # a card that has no room
+        monkeypatch.setattr(scene.card, "transmit", refuse_put_key(scene.card.transmit))  # the card has no room
         for _ in range(5):
             if scene.issuer.last_update(SSD_AID).state is UpdateState.FAILED:
                 break

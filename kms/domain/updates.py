@@ -61,6 +61,7 @@ class KeyUpdate:
     application_id: str | None = None
     finished_at: datetime | None = None
     failure: str = ""
+    failure_code: str = ""
     deadline: datetime | None = None
     campaign_id: str | None = None
     key_type: KeyType | None = None

@@ -96,16 +96,16 @@ class TestCards:
         assert [domain["kind"] for domain in card["security_domains"]] == ["ISD"]
 
     def test_a_faulty_file_tells_every_fault_and_enrols_nothing(self, installation: Installation) -> None:
-        file = self.write(installation, GOOD, change("scp", "03"), change("vendor_master", "nobody"))
+        file = self.write(installation, GOOD, change("scp03_i", "40"), change("vendor_master", "nobody"))
         result = installation.run("cards", "import", file)
         assert result.exit_code == 1
         assert result.stdout == ""
         assert "[input.invalid]" in result.stderr
-        assert "line 3, column scp: SCP03 cards cannot be enrolled yet" in result.stderr
+        assert "line 3, column scp03_i: is no supported option of SCP03" in result.stderr
         assert read_json(installation.run("cards", "list", "--json", "--offset", "1")) == []
         told = json.loads(installation.run("cards", "import", file, "--json").stderr)
         assert told["code"] == "input.invalid"
-        assert told["faults"][0]["where"] == "line 3, column scp"
+        assert told["faults"][0]["where"] == "line 3, column scp03_i"
 
     def test_an_unknown_card(self, installation: Installation) -> None:
         result = installation.run("cards", "show", "00")

@@ -132,7 +132,7 @@ class Reconciled:
 
 @dataclass(frozen=True)
 class Probed:
-    """What Probe found. Fields as in `Reconciled`; `lost`: an answer is missing, so that nothing follows from silence."""
+    """What Probe found. Fields as in `Reconciled`; `lost`: an answer is missing, so nothing follows from silence."""
 
     present: bool
     in_force: tuple[Evidence, ...]

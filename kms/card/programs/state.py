@@ -49,21 +49,9 @@ def load_state(text: str) -> ProgramState:
 def start(state: ProgramState, keys: KeyPort, host_challenge: bytes, handshake: Handshake | None = None) -> Step:
     """Begin a program. `host_challenge`: 16 fresh bytes; `handshake`: a half open channel of its current key set."""
     try:
-        match state:
-            case CreateSsd():
-                return create_ssd.start(state, keys, host_challenge, handshake)
-            case ReplaceKeys():
-                return replace_keys.start(state, keys, host_challenge, handshake)
-            case DeleteKeys():
-                return delete_keys.start(state, keys, host_challenge, handshake)
-            case Reconcile():
-                return reconcile.start(state, host_challenge)
-            case Probe():
-                return probe.start(state, host_challenge)
-            case Recognize():
-                return recognize.start(state)
-            case _:
-                assert_never(state)
+        if isinstance(state, Recognize):
+            return recognize.start(state)
+        return _start(state, keys, host_challenge, handshake)
     except AnswerError as error:
         return Step(outcome=error.outcome(changed=state.may_have_changed_card))
 
@@ -71,20 +59,40 @@ def start(state: ProgramState, keys: KeyPort, host_challenge: bytes, handshake: 
 def advance(state: ProgramState, responses: Sequence[bytes], keys: KeyPort, host_challenge: bytes) -> Step:
     """Take the next step. `responses`: one per command of the last batch, empty bytes for one that did not come."""
     try:
-        match state:
-            case CreateSsd():
-                return create_ssd.advance(state, responses, keys, host_challenge)
-            case ReplaceKeys():
-                return replace_keys.advance(state, responses, keys, host_challenge)
-            case DeleteKeys():
-                return delete_keys.advance(state, responses, keys)
-            case Reconcile():
-                return reconcile.advance(state, responses, keys)
-            case Probe():
-                return probe.advance(state, responses, keys)
-            case Recognize():
-                return recognize.advance(responses)
-            case _:
-                assert_never(state)
+        if isinstance(state, Recognize):
+            return recognize.advance(responses)
+        return _advance(state, responses, keys, host_challenge)
     except AnswerError as error:
         return Step(outcome=error.outcome(changed=state.may_have_changed_card))
+
+
+def _start(state: KeyProgram, keys: KeyPort, host_challenge: bytes, handshake: Handshake | None) -> Step:
+    match state:
+        case CreateSsd():
+            return create_ssd.start(state, keys, host_challenge, handshake)
+        case ReplaceKeys():
+            return replace_keys.start(state, keys, host_challenge, handshake)
+        case DeleteKeys():
+            return delete_keys.start(state, keys, host_challenge, handshake)
+        case Reconcile():
+            return reconcile.start(state, host_challenge)
+        case Probe():
+            return probe.start(state, host_challenge)
+        case _:
+            assert_never(state)
+
+
+def _advance(state: KeyProgram, responses: Sequence[bytes], keys: KeyPort, host_challenge: bytes) -> Step:
+    match state:
+        case CreateSsd():
+            return create_ssd.advance(state, responses, keys, host_challenge)
+        case ReplaceKeys():
+            return replace_keys.advance(state, responses, keys, host_challenge)
+        case DeleteKeys():
+            return delete_keys.advance(state, responses, keys)
+        case Reconcile():
+            return reconcile.advance(state, responses, keys)
+        case Probe():
+            return probe.advance(state, responses, keys)
+        case _:
+            assert_never(state)

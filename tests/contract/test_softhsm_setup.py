@@ -12,9 +12,7 @@ from kms.hsm.softhsm_tokens import restore_tokens
 from tests.contract.tokens import SOFTHSM2_LIBRARY as LIBRARY
 from tests.contract.tokens import SOFTHSM2_SETUP as SETUP
 
-pytestmark = pytest.mark.skipif(
-    not LIBRARY.exists(), reason="SoftHSM2 is not installed: apt-get install softhsm2"
-)
+pytestmark = pytest.mark.skipif(not LIBRARY.exists(), reason="SoftHSM2 is not installed: apt-get install softhsm2")
 
 
 def run(folder: Path, label: str = "issuer") -> "subprocess.CompletedProcess[str]":

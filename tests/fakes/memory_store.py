@@ -26,6 +26,7 @@ from kms.domain.transfers import OPEN_TRANSFERS, Transfer
 from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateState
 from kms.domain.visits import Terminal, TerminalState, Visit, VisitEvent, VisitState
 from kms.errors import Code, KmsError
+from kms.service.ports import Store
 from tests.fakes.memory_audit import MemoryAudit
 from tests.fakes.memory_campaigns import MemoryCampaigns, MemoryCompromises
 from tests.fakes.memory_people import (
@@ -152,6 +153,10 @@ class MemoryKeyUpdates(MemoryRepository[KeyUpdate]):
     def save(self, item: KeyUpdate) -> None:
         self._check_alone(item)
         super().save(item)
+
+    def count_forced(self, since: datetime) -> int:
+        mine = [x for x in self._rows.values() if x.requested_at >= since and x.campaign_id is None]
+        return sum(x.requested_by.startswith("person ") and " (request " not in x.requested_by for x in mine)
 
     def _check_alone(self, item: KeyUpdate) -> None:
         others = (x for x in self._rows.values() if x.security_domain_id == item.security_domain_id and x.id != item.id)
@@ -484,14 +489,18 @@ class MemoryStore:
         with self.transaction() as transaction:
             yield transaction
 
-    def save_point(self) -> Tables:
-        """All tables as they are, as a backup would hold them."""
-        return self._tables.copy()
-
-    def go_back(self, tables: Tables) -> None:
-        """Restore what `save_point` gave."""
-        self._tables = tables.copy()
-
     def check(self) -> None:
         if self.fail_with is not None:
             raise self.fail_with
+
+
+def take_backup(store: Store) -> Tables:
+    """All tables as they are, as a backup would hold them."""
+    assert isinstance(store, MemoryStore)
+    return store._tables.copy()  # noqa: SLF001 - behind the store's back, as a backup is
+
+
+def put_back(store: Store, backup: Tables) -> None:
+    """Restore what `take_backup` gave."""
+    assert isinstance(store, MemoryStore)
+    store._tables = backup.copy()  # noqa: SLF001 - the same

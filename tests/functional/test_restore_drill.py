@@ -143,12 +143,15 @@ def open_database(kind: str, folder: Path) -> Iterator[tuple[str, Callable[[], N
         url = build_database(folder)
         path, backup = folder / "kms.db", folder / "backup.db"
 
+        def copy_file() -> None:
+            shutil.copyfile(path, backup)
+
         def restore_file() -> None:
             for left in folder.glob("kms.db-*"):  # the journal of the database that is lost
                 left.unlink()
             shutil.copyfile(backup, path)
 
-        yield url, lambda: shutil.copyfile(path, backup) and None, restore_file
+        yield url, copy_file, restore_file
         return
     cluster = get_cluster()
     name = cluster.create_database(TEMPLATE)

@@ -12,6 +12,7 @@ from kms.service.looking import RECOVERY_TEXT
 from kms.service.recovery import LOST, RecoveryService, check_normal
 from kms.service.terminals import TerminalService
 from tests.fakes.memory_anchor import MemoryAnchor
+from tests.fakes.memory_store import put_back, take_backup
 from tests.fakes.scene import EXTERNAL_AUTHENTICATE, ISD_AID, SSD_AID, Scene, build_scene
 
 
@@ -24,13 +25,13 @@ def build_restored_scene(rotations: int = 1, *, anchored: bool = True) -> Scene:
     """The database is the one of before `rotations` rotations of the card's SSD."""
     scene = build_scene()
     scene.make_ssd()
-    backup = scene.issuer.store.save_point()
+    backup = take_backup(scene.issuer.store)
     for _ in range(rotations):
         scene.force()
         assert scene.visit() == "done"
     if anchored:
         scene.issuer.recovery.keep_anchor()
-    scene.issuer.store.go_back(backup)
+    put_back(scene.issuer.store, backup)
     scene.card.log.clear()
     restart(scene)
     return scene
@@ -72,10 +73,10 @@ def test_an_update_that_the_database_still_owes_and_that_was_done_is_not_done_ag
     scene = build_scene()
     scene.make_ssd()
     scene.force()
-    backup = scene.issuer.store.save_point()
+    backup = take_backup(scene.issuer.store)
     assert scene.visit() == "done"
     scene.issuer.recovery.keep_anchor()
-    scene.issuer.store.go_back(backup)
+    put_back(scene.issuer.store, backup)
     restart(scene)
     assert scene.visit() == RECOVERY_TEXT
     scene.issuer.recovery.confirm(actor="officer")
@@ -87,12 +88,12 @@ def test_an_update_that_the_database_still_owes_and_that_was_done_is_not_done_ag
 
 def test_a_security_domain_that_the_database_never_heard_of_is_found_when_it_is_asked_for() -> None:
     scene = build_scene()
-    backup = scene.issuer.store.save_point()
+    backup = take_backup(scene.issuer.store)
     scene.make_ssd()
     scene.force(ISD_AID)
     assert scene.visit() == "done"
     scene.issuer.recovery.keep_anchor()
-    scene.issuer.store.go_back(backup)
+    put_back(scene.issuer.store, backup)
     restart(scene)
     assert scene.visit() == RECOVERY_TEXT
     assert scene.issuer.sets_in_force(ISD_AID) == scene.card.kvns(ISD_AID)
@@ -105,12 +106,12 @@ def test_a_security_domain_that_the_database_never_heard_of_is_found_when_it_is_
 def test_the_end_of_what_was_found_counts_from_what_the_database_held_last() -> None:
     scene = build_scene()
     scene.make_ssd()
-    backup = scene.issuer.store.save_point()
+    backup = take_backup(scene.issuer.store)
     last_known = scene.issuer.clock.now()
     scene.force()
     scene.visit()
     scene.issuer.recovery.keep_anchor()
-    scene.issuer.store.go_back(backup)
+    put_back(scene.issuer.store, backup)
     restart(scene)
     scene.issuer.clock.move(days=30)
     scene.visit()
@@ -139,10 +140,10 @@ def test_no_refusal_of_a_terminal_is_undone() -> None:
     terminals = TerminalService(
         store=scene.issuer.store, clock=scene.issuer.clock, identifiers=scene.issuer.identifiers
     )
-    backup = scene.issuer.store.save_point()
+    backup = take_backup(scene.issuer.store)
     terminals.revoke("counter-2", reason="stolen", actor="officer")
     scene.issuer.recovery.keep_anchor()
-    scene.issuer.store.go_back(backup)
+    put_back(scene.issuer.store, backup)
     scene.issuer.recovery.detect()
     assert scene.terminal_state("counter-2") is TerminalState.SUSPENDED
     assert scene.terminal_state("counter-1") is TerminalState.ENROLLED
@@ -174,12 +175,12 @@ def test_the_anchor_follows_the_database_and_stays_while_it_is_behind() -> None:
     recovery.keep_anchor()
     first = anchor.mark
     assert first is not None
-    backup = scene.issuer.store.save_point()
+    backup = take_backup(scene.issuer.store)
     scene.force()
     recovery.keep_anchor()
     assert anchor.mark != first
     newest = anchor.mark
-    scene.issuer.store.go_back(backup)
+    put_back(scene.issuer.store, backup)
     assert "stays as it is" in recovery.keep_anchor()
     assert anchor.mark == newest
     assert "recovery.begin" in scene.issuer.audit_actions()

@@ -12,6 +12,7 @@ from kms.domain.updates import UpdateState
 from kms.domain.visits import BreakCode
 from kms.errors import Code, KmsError
 from kms.service.looking import REPAIR_TEXT
+from tests.fakes.memory_store import put_back, take_backup
 from tests.fakes.scene import EXTERNAL_AUTHENTICATE, ISD_AID, SSD_AID, LoggingCard, Scene, build_scene
 from tests.fakes.software_keys import check_value
 
@@ -20,11 +21,11 @@ def build_lost_scene() -> Scene:
     """A card whose SSD is two generations ahead of the records, set aside by an officer."""
     scene = build_scene()
     scene.make_ssd()
-    before = scene.issuer.store.save_point()
+    before = take_backup(scene.issuer.store)
     for _ in range(2):
         scene.force()
         assert scene.visit() == "done"
-    scene.issuer.store.go_back(before)
+    put_back(scene.issuer.store, before)
     scene.card.log.clear()
     scene.issuer.repair.quarantine(scene.issuer.card.identity, reason="out of step", actor="officer")
     return scene

@@ -32,6 +32,7 @@ from kms.service.keys import KeyService
 from kms.service.pending import PendingService
 from kms.service.platform_keys import PlatformKeyService
 from kms.service.policies import PolicyService
+from kms.service.quorums import QuorumService
 from kms.service.recovery import RecoveryService
 from kms.service.relay import Relay
 from kms.service.repair import RepairService
@@ -86,6 +87,7 @@ class Platform:
     policies: PolicyService
     sweeps: SweepService
     alarms: AlarmService
+    quorums: QuorumService
 
 
 def open_platform(config: Config) -> Platform:
@@ -210,6 +212,7 @@ def open_platform(config: Config) -> Platform:
             profiles=config.profiles,
         ),
         alarms=AlarmService(store=store, clock=clock, identifiers=identifiers),
+        quorums=QuorumService(store=store, clock=clock, identifiers=identifiers),
     )
 
 

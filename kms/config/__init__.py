@@ -9,6 +9,7 @@ from kms.config.loader import load_config
 from kms.config.peers import PeerConfig, PeerRole, read_fingerprint
 from kms.config.pin import read_pin
 from kms.config.values import (
+    ApprovalsConfig,
     AuditConfig,
     CardsConfig,
     CatalogueEntry,
@@ -26,6 +27,7 @@ from kms.config.values import (
 )
 
 __all__ = [
+    "ApprovalsConfig",
     "AuditConfig",
     "CardsConfig",
     "CatalogueEntry",

@@ -41,6 +41,7 @@ def load_config(path: Path) -> Config:
         visits=sections.visits,
         audit=sections.audit,
         recovery=sections.recovery,
+        approvals=sections.approvals,
         scheduler=sections.scheduler,
         metrics=sections.metrics,
         cards=sections.cards,

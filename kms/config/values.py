@@ -153,6 +153,17 @@ class AuditConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class ApprovalsConfig:
+    """Dual control. `force_without`: updates that people may force within 24 hours without another's approval.
+
+    `valid_hours`: how long a request waits for approvals.
+    """
+
+    force_without: Annotated[int, Field(ge=0, le=10_000)] = 10
+    valid_hours: Annotated[int, Field(ge=1, le=720)] = 72
+
+
+@dataclass(frozen=True, config=STRICT)
 class SchedulerConfig:
     """The scheduler. All times in seconds but `retention_days`.
 
@@ -218,6 +229,7 @@ class Sections:
     visits: VisitsConfig = field(default_factory=VisitsConfig)
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
+    approvals: ApprovalsConfig = field(default_factory=ApprovalsConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     applications: tuple[CatalogueEntry, ...] = ()
@@ -247,5 +259,6 @@ class Config:
     card_ranges: tuple[CardRange, ...] = ()
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
+    approvals: ApprovalsConfig = field(default_factory=ApprovalsConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)

@@ -14,6 +14,11 @@ from enum import StrEnum
 
 from kms.errors import Code, KmsError
 
+PERSON = "person "
+"""How the name of who acted begins in the audit log, where it was a person who logged in."""
+BY_REQUEST = " (request "
+"""What follows that name where others approved it."""
+
 
 class Role(StrEnum):
     """What a person may do; the table is `kms.domain.permissions`."""
@@ -174,7 +179,7 @@ class Principal:
     @property
     def actor(self) -> str:
         """Who it was, for the audit log."""
-        return f"{self.name} (development login)" if self.development else f"person {self.name}"
+        return f"{self.name} (development login)" if self.development else f"{PERSON}{self.name}"
 
 
 def check_roles(roles: Collection[Role]) -> None:

@@ -95,6 +95,10 @@ class KeyUpdateRepository(Repository[KeyUpdate], Protocol):
 
     def list_for_domain(self, security_domain_id: str) -> Sequence[KeyUpdate]: ...
 
+    def count_forced(self, since: datetime) -> int:
+        """Updates that people asked for since then by themselves: of no campaign and by no approved request."""
+        ...
+
 
 class PendingRepository(Protocol):
     def list_page(self, wanted: PendingFilter, *, limit: int, after: PendingCursor | None = None) -> PendingRows:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import NoReturn, Protocol
 
 from kms.domain.audit import AuditEvent
-from kms.domain.people import CredentialKind, Principal
+from kms.domain.people import BY_REQUEST, PERSON, CredentialKind, Principal
 from kms.domain.permissions import Action, check_may_decide
 from kms.domain.requests import (
     Approval,
@@ -22,6 +22,7 @@ from kms.domain.requests import (
     RequestState,
     check_may_approve,
     check_unchanged,
+    compute_quorum,
     is_complete,
 )
 from kms.errors import Code, KmsError
@@ -29,6 +30,7 @@ from kms.service.actions import ActionRegistry
 from kms.service.plain_values import to_plain
 from kms.service.ports import Clock, Identifiers, Store, Transaction
 from kms.service.recovery import check_normal
+from kms.service.visits import until_claimed
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class RequestService:
                 if request.action is not Action.RECOVERY_CONFIRM:  # what ends recovery must be possible in it
                     check_normal(reading, "Approvals")
             signature = self._authenticator.check_approval(principal, digest, proof)
-            complete = self._decide(principal, request_id, digest, Decision.APPROVE, signature)
+            complete = until_claimed(lambda: self._decide(principal, request_id, digest, Decision.APPROVE, signature))
         except KmsError as error:
             self._refuse(principal, request_id, "request.approve", error)
         return self._execute(complete) if complete is not None else self.get(request_id)
@@ -111,7 +113,7 @@ class RequestService:
     def reject(self, principal: Principal, request_id: str, digest: bytes) -> RequestRecord:
         """End a request for good. Raises as `approve`."""
         try:
-            self._decide(principal, request_id, digest, Decision.REJECT, None)
+            until_claimed(lambda: self._decide(principal, request_id, digest, Decision.REJECT, None))
         except KmsError as error:
             self._refuse(principal, request_id, "request.reject", error)
         return self.get(request_id)
@@ -169,14 +171,16 @@ class RequestService:
             if decision is Decision.REJECT:
                 transaction.requests.move(request, RequestState.PENDING, RequestState.REJECTED, at=now)
                 return None
-            if not is_complete(request, transaction.requests.list_decisions(request_id)):
+            asked = compute_quorum(request.action, transaction.requests.list_quorums(), at_least=request.quorum)
+            # A quorum that was raised since holds; one that was lowered does not.
+            if not is_complete(replace(request, quorum=asked), transaction.requests.list_decisions(request_id)):
                 return None
             transaction.requests.move(request, RequestState.PENDING, RequestState.EXECUTING, at=now)
             return replace(request, state=RequestState.EXECUTING)
 
     def _execute(self, request: Request) -> RequestRecord:
         definition = self._registry.get(request.action)
-        actor = f"person {request.requester_name} (request {request.id})"
+        actor = f"{PERSON}{request.requester_name}{BY_REQUEST}{request.id})"
         try:
             parameters = definition.parse(json.loads(request.parameters))
             result = json.dumps(to_plain(definition.execute(parameters, actor)), sort_keys=True)

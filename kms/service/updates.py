@@ -9,7 +9,7 @@ line. An ISD has nothing above it: its compromise is for people, at a terminal t
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from kms.card.keys import KeyType
 from kms.domain.audit import AuditEvent, build_kcv_text
@@ -113,6 +113,16 @@ class UpdateService:
         wanted = Wanted(reason, deadline, key_type)
         self._check_wanted(wanted)
         return until_claimed(lambda: self._force_ssds(card_identity, actor, wanted))
+
+    def count_forced(self, card_identity: bytes, aid: bytes | None) -> int:
+        """How many updates people would have forced by themselves within a day, with these (`force`, `force_ssds`)."""
+        with self._store.transaction() as transaction:
+            before = transaction.key_updates.count_forced(self._clock.now() - timedelta(days=1))
+            card = transaction.cards.find_by_identity(card_identity)
+            if aid is not None or card is None:
+                return before + 1
+            domains = transaction.security_domains.list_for_card(card.id)
+        return before + sum(item.kind is DomainKind.SSD and item.state is DomainState.KEYED for item in domains)
 
     def cancel(self, update_id: str, *, actor: str, why: str) -> KeyUpdate:
         """Cancel an open update; what a visit sent of it already is reconciled all the same.

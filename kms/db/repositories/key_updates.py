@@ -1,13 +1,16 @@
 """Key updates."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, case, exists, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select, update
 
+from kms.db.faults import translate_faults
 from kms.db.models import CampaignRow, KeyUpdateRow, SecurityDomainRow
 from kms.db.repositories.base import SqlRepository
 from kms.domain.campaigns import CampaignState
 from kms.domain.cards import DomainKind
+from kms.domain.people import BY_REQUEST, PERSON
 from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateState
 
 
@@ -48,6 +51,17 @@ class SqlKeyUpdateRepository(SqlRepository[KeyUpdate]):
             .where(KeyUpdateRow.security_domain_id == security_domain_id)
             .order_by(KeyUpdateRow.requested_at, KeyUpdateRow.id)
         )
+
+    def count_forced(self, since: datetime) -> int:
+        """Updates that people asked for since then by themselves: of no campaign and by no approved request."""
+        statement = select(func.count()).where(
+            KeyUpdateRow.requested_at >= since,
+            KeyUpdateRow.campaign_id.is_(None),
+            KeyUpdateRow.requested_by.startswith(PERSON, autoescape=True),
+            ~KeyUpdateRow.requested_by.contains(BY_REQUEST, autoescape=True),
+        )
+        with translate_faults(self.noun):
+            return int(self._connection.execute(statement).scalar_one())
 
 
 def build_served() -> ColumnElement[bool]:

@@ -199,6 +199,15 @@ def test_a_quorum_that_was_lowered_later_does_not_help_a_request() -> None:
     assert desk.approve(CAROL, request).request.state is RequestState.EXECUTED
 
 
+def test_a_quorum_that_was_raised_later_holds() -> None:
+    desk = Desk()
+    request = desk.ask()
+    with desk.store.transaction() as transaction:
+        transaction.requests.set_quorum(Quorum(Action.KEYS_GENERATE, 2, NOW))
+    assert desk.approve(BOB, request).request.state is RequestState.PENDING
+    assert desk.approve(CAROL, request).request.state is RequestState.EXECUTED
+
+
 @pytest.mark.parametrize("who", [OPERATOR, AUDITOR], ids=lambda who: str(who.name))
 def test_other_roles_do_not_decide(who: Principal) -> None:
     desk = Desk()

@@ -2,7 +2,7 @@
 
 Rules: `code` is stable and documented in docs/errors.md; `detail` is safe to show to anybody (no key, PIN, key
 component or APDU data) and says what is wrong and what to do. `faults` lists every fault of a validated input, so
-that a person mends a file in one go. Rendering belongs to `kms.api.problems` and `kms.cli` alone.
+that a person mends a file in one go. Rendering belongs to `kms.web.problems` and `kms.cli` alone.
 """
 
 from dataclasses import dataclass

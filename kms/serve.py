@@ -14,9 +14,9 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from kms.api.logs import JsonFormatter, configure_logs
 from kms.config import ServerConfig
 from kms.metrics.processes import forget_process, share_metrics
+from kms.web.logs import JsonFormatter, configure_logs
 
 KEEP_ALIVE_SECONDS = 30  # longer than a card takes for one batch: a visit stays on one connection
 GRACEFUL_SECONDS = 30

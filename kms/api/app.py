@@ -9,16 +9,16 @@ from flask import Flask, Response, request
 from kms.api.applications import build_applications
 from kms.api.certificates import CertificateSource, read_client_certificate
 from kms.api.health import build_health
-from kms.api.logs import RequestObserver, log_requests
 from kms.api.openapi import describe_problems
 from kms.api.peer_callers import require_peer
 from kms.api.peers import build_peers
-from kms.api.problems import build_http_problem, build_problem, build_unexpected
 from kms.api.seram import build_seram
 from kms.api.services import ApiPlatform, PeerAccess
-from kms.api.strict_json import MAX_BODY, StrictJsonProvider, check_media_type
 from kms.api.terminals import require_terminal
 from kms.errors import KmsError
+from kms.web.logs import RequestObserver, log_requests
+from kms.web.problems import build_http_problem, build_problem, build_unexpected
+from kms.web.strict_json import MAX_BODY, StrictJsonProvider, check_media_type
 
 
 def create_api(

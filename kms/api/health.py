@@ -14,9 +14,10 @@ from kms.errors import Code, Fault, KmsError
 
 
 class Health(BaseModel):
-    """The state of the process."""
+    """The state of the process. `condition`: of the platform; in recovery cards are looked at and nothing else is done."""
 
     status: Literal["alive", "ready"]
+    condition: Literal["normal", "recovery"] | None = None
 
 
 def build_health(platform: ApiPlatform) -> APIBlueprint:
@@ -42,6 +43,6 @@ def build_health(platform: ApiPlatform) -> APIBlueprint:
         if faults:
             away = " and ".join(fault.where for fault in faults)
             raise KmsError(Code.NOT_READY, f"Not ready: {away} away", faults=tuple(faults))
-        return Health(status="ready")
+        return Health(status="ready", condition="recovery" if platform.recovery.is_recovering else "normal")
 
     return health

@@ -1,7 +1,7 @@
 """The OpenAPI text of our own addresses: every operation names the problems it may answer with.
 
 Rules: an operation lists its codes where it is written (`may_answer`); statuses and schema follow from the one table
-in `kms.api.problems`. SERAM's addresses are described by GlobalPlatform's own text and stay out of ours.
+in `kms.web.problems`. SERAM's addresses are described by GlobalPlatform's own text and stay out of ours.
 """
 
 from http import HTTPStatus
@@ -9,8 +9,8 @@ from typing import Any
 
 from apiflask import APIFlask
 
-from kms.api.problems import PROBLEM_TYPE, STATUS, Problem
 from kms.errors import Code
+from kms.web.problems import PROBLEM_TYPE, STATUS, Problem
 
 _CODES = "x-problem-codes"
 _PROBLEM_REF = "#/components/schemas/Problem"

@@ -116,6 +116,15 @@ class Checked(Protocol):
         ...
 
 
+class Recovering(Protocol):
+    """Whether the platform is in recovery."""
+
+    @property
+    def is_recovering(self) -> bool:
+        """As last seen by this process; never waits."""
+        ...
+
+
 class ApiPlatform(Protocol):
     """The platform as the API sees it."""
 
@@ -142,6 +151,11 @@ class ApiPlatform(Protocol):
     @property
     def store(self) -> Checked:
         """The database."""
+        ...
+
+    @property
+    def recovery(self) -> Recovering:
+        """The platform's condition."""
         ...
 
     @property

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kms.api.logs import configure_logs
 from kms.cli.context import get_platform, get_store, json_option
 from kms.cli.output import build_record, print_json, print_record, print_rows
 from kms.errors import Code, KmsError
 from kms.service.jobs import read_status
+from kms.web.logs import configure_logs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,10 +11,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from kms.api import create_api
-from kms.api.problems import STATUS
 from kms.api.services import PeerAccess
 from kms.domain.visits import TerminalState
 from kms.errors import Code, KmsError
+from kms.web.problems import STATUS
 from tests.fakes.api_platform import APPLICATION, CARD, CERTIFICATE, QUARANTINED, FakePlatform
 from tests.fakes.api_transfers import FakeTransfers
 

@@ -3,8 +3,8 @@ from apiflask import HTTPError
 from flask.testing import FlaskClient
 
 from kms.api import create_api
-from kms.api.problems import STATUS, build_http_problem, parse_validation_faults
 from kms.errors import Code, Fault, KmsError
+from kms.web.problems import STATUS, build_http_problem, parse_validation_faults
 from tests.fakes.api_platform import SESSION, FakePlatform
 from tests.unit.api.conftest import read_body
 

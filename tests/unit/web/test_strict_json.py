@@ -1,7 +1,7 @@
 import pytest
 from flask.testing import FlaskClient
 
-from kms.api.strict_json import MAX_BODY
+from kms.web.strict_json import MAX_BODY
 from tests.fakes.api_platform import APPLICATION, CARD
 from tests.unit.api.conftest import read_body
 

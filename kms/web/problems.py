@@ -10,8 +10,8 @@ from apiflask import HTTPError
 from flask import Response, current_app
 from pydantic import BaseModel, ConfigDict
 
-from kms.api.logs import get_reference, log_error
 from kms.errors import Code, Fault, KmsError
+from kms.web.logs import get_reference, log_error
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = "5"

@@ -5,8 +5,8 @@ import sys
 import pytest
 from flask.testing import FlaskClient
 
-from kms.api.logs import JsonFormatter, configure_logs
 from kms.errors import Code, KmsError
+from kms.web.logs import JsonFormatter, configure_logs
 from tests.fakes.api_platform import CARD, SESSION
 
 

@@ -14,10 +14,9 @@ from kms.errors import Code, Fault, KmsError
 
 
 class Health(BaseModel):
-    """The state of the process. `condition`: of the platform; in recovery cards are looked at and nothing else is done."""
+    """The state of the process. `recovery`: it works, and the platform only looks at cards until officers confirm."""
 
-    status: Literal["alive", "ready"]
-    condition: Literal["normal", "recovery"] | None = None
+    status: Literal["alive", "ready", "recovery"]
 
 
 def build_health(platform: ApiPlatform) -> APIBlueprint:
@@ -43,6 +42,6 @@ def build_health(platform: ApiPlatform) -> APIBlueprint:
         if faults:
             away = " and ".join(fault.where for fault in faults)
             raise KmsError(Code.NOT_READY, f"Not ready: {away} away", faults=tuple(faults))
-        return Health(status="ready", condition="recovery" if platform.recovery.is_recovering else "normal")
+        return Health(status="recovery" if platform.recovery.is_recovering else "ready")
 
     return health

@@ -34,6 +34,7 @@ from kms.errors import Code, KmsError
 from kms.service.alarms import raise_alarm
 from kms.service.key_ends import check_issuing
 from kms.service.ports import Clock, Identifiers, Store, Transaction
+from kms.service.recovery import check_normal
 from kms.service.visits import until_claimed
 
 BATCH = 2000  # updates a transaction: a second of SQLite's write lock at the most
@@ -98,6 +99,7 @@ class CampaignService:
         that would issue the new sets).
         """
         with self._store.transaction() as tx:
+            check_normal(tx, "Campaigns")
             campaign = self._build(tx, asked, actor)
             if tx.campaigns.find_by_name(campaign.name) is not None:
                 raise KmsError(Code.CONFLICT, f"A campaign named {campaign.name!r} exists: `kms campaigns list`.")
@@ -157,6 +159,7 @@ class CampaignService:
         Raises `input.not-found`, `input.conflict`.
         """
         with self._store.transaction() as tx:
+            check_normal(tx, "Campaigns")
             campaign = _get(tx, name)
             filling = campaign.state is CampaignState.FILLING
             if not filling:

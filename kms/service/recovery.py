@@ -48,6 +48,12 @@ class RecoveryService:
         self._identifiers = identifiers
         self._anchor = anchor
         self._checked = False
+        self._is_recovering = False
+
+    @property
+    def is_recovering(self) -> bool:
+        """Whether the platform was in recovery when this process last looked (each 30 seconds); never waits."""
+        return self._is_recovering
 
     def find_state(self, tx: Transaction) -> PlatformState | None:
         """The platform's condition; None while it was always normal. Looks at the anchor once a process."""
@@ -89,6 +95,7 @@ class RecoveryService:
             tx.alarms.clear(ALARM, "", now)
             told = ", ".join(f"{count} {kind}" for kind, count in sorted(found.items())) or "none"
             self._log(tx, actor, "recovery.confirm", "confirmed", f"findings: {told}")
+            self._is_recovering = False
             # Before the commit: another process that looks meanwhile finds RECOVERY still, and changes nothing.
             mark = _build_mark(tx)
             if self._anchor is not None and mark is not None:
@@ -126,11 +133,13 @@ class RecoveryService:
         state = tx.platform_state.find_current()
         mark = self._anchor.read() if self._anchor is not None else None
         in_recovery = state is not None and state.condition is PlatformCondition.RECOVERY
+        self._is_recovering = in_recovery
         if mark is None or in_recovery or tx.audit.contains(mark.event_id):
             return state
         return self._enter(tx, state, mark)
 
     def _enter(self, tx: Transaction, before: PlatformState | None, mark: AnchorMark) -> PlatformState:
+        self._is_recovering = True
         now = self._clock.now()
         newest = tx.audit.list(limit=1)
         reason = f"the database does not hold the audit event of {mark.event_at.isoformat()} that its anchor names"

@@ -77,7 +77,7 @@ def upgrade() -> None:
             batch.add_column(sa.Column(column, sa.String(length=200), nullable=False, server_default=""))
         with op.batch_alter_table(table) as batch:
             batch.alter_column(column, server_default=None, existing_type=sa.String(200), existing_nullable=False)
-    with op.batch_alter_table("security_domains") as batch:
+    with op.batch_alter_table("security_domains", recreate="auto" if is_postgresql() else "always") as batch:
         batch.add_column(sa.Column("looked_at", sa.DateTime(timezone=True), nullable=True))
     # All that is pending, the earliest due first, page by page.
     open_updates = sa.text("finished_at IS NULL")
@@ -104,6 +104,10 @@ def downgrade() -> None:
     op.drop_table("key_findings")
     op.drop_table("repair_orders")
     op.drop_table("platform_state")
+
+
+def is_postgresql() -> bool:
+    return op.get_bind().dialect.name == "postgresql"
 
 
 def build_enum(name: str, values: tuple[str, ...]) -> sa.Enum:

@@ -120,6 +120,7 @@ class FakeRecovery:
     """`kept`: how often the anchor was kept."""
 
     kept: int = 0
+    is_recovering: bool = False
 
     def keep_anchor(self) -> str:
         self.kept += 1

@@ -208,7 +208,7 @@ def test_certificates_on_the_line_that_are_valid_but_not_the_pinned_ones(platfor
     provider = platforms.provider
     folder = provider.folder / "pki"
     with reconfigured(provider, f'certificate = "{folder}/server.pem"', f'certificate = "{folder}/provider.pem"'):
-        with pytest.raises(TerminalError, match=r"its certificate is not the pinned one \(HTTP 502, peer\.untrusted"):
+        with pytest.raises(TerminalError, match=r"its certificate is not the pinned one \(HTTP 422, peer\.untrusted"):
             apply(provider, delivered, reconnect=0.2)
         assert find_transfer_states(platforms.issuer, delivered) == []
     # Of the issuer's own authority, but a terminal's.

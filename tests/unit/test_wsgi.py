@@ -4,6 +4,7 @@ import pytest
 
 from kms import wsgi
 from kms.config import Config, MetricsConfig
+from kms.errors import Code, KmsError
 from tests.fakes.api_platform import FakePart, FakePlatform
 
 
@@ -36,3 +37,22 @@ def test_a_worker_has_its_token_and_database_watched_and_ends_when_a_call_hangs(
     vault.on_hang()
     assert ended == [wsgi.EXIT_HANG]
     assert wsgi.EXIT_HANG not in {3, 4}  # gunicorn takes these for a worker that can never start
+
+
+def test_the_databases_anchor_is_kept_and_a_database_that_is_away_is_tried_again_soon() -> None:
+    waits: list[float] = []
+
+    class Recovery:
+        def keep_anchor(self) -> str:
+            if not waits:
+                raise KmsError(Code.DATABASE_UNAVAILABLE, "away")
+            return "kept"
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        wsgi.keep_anchor(Recovery(), wait)  # type: ignore[arg-type] # what it calls
+    assert waits == [wsgi.ANCHOR_RETRY_SECONDS, wsgi.ANCHOR_SECONDS]

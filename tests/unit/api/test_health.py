@@ -28,3 +28,9 @@ def test_health_asks_for_no_enrolled_terminal(platform: FakePlatform) -> None:
     client = create_api(platform, lambda _environ: b"somebody").test_client()
     assert client.get("/healthz").status_code == 200
     assert client.get("/readyz").status_code == 200
+
+
+def test_a_platform_in_recovery_says_so_and_is_served(client: FlaskClient, platform: FakePlatform) -> None:
+    platform.recovery.is_recovering = True
+    answer = client.get("/readyz")
+    assert (answer.status_code, read_body(answer)) == (200, {"status": "recovery"})

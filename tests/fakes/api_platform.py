@@ -95,15 +95,18 @@ class FakeApplications:
 
 @dataclass
 class FakePending:
-    """`waiting`: cards with open updates; `asked`: what was asked for."""
+    """`waiting`: cards with open updates; `asked`: what was asked for; `failure`: raised instead of answering."""
 
     waiting: list[PendingCard] = field(default_factory=list)
     asked: list[PendingFilter] = field(default_factory=list)
+    failure: Exception | None = None
 
     def list_page(
         self, terminal: Terminal, wanted: PendingFilter, *, limit: int, after: PendingCursor | None = None
     ) -> PendingPage:
         del terminal
+        if self.failure:
+            raise self.failure
         self.asked.append(wanted)
         start = int(after.update_id) if after else 0
         more = PendingCursor(AT, f"{start + limit:036}") if start + limit < len(self.waiting) else None
@@ -111,6 +114,8 @@ class FakePending:
 
     def list_for_card(self, terminal: Terminal, identity: bytes, wanted: PendingFilter) -> PendingPage:
         del terminal
+        if self.failure:
+            raise self.failure
         self.asked.append(wanted)
         return PendingPage(tuple(card for card in self.waiting if card.identity == identity), None)
 

@@ -12,16 +12,18 @@ from flask.testing import FlaskClient
 
 from kms.api import create_api
 from kms.api.services import PeerAccess
+from kms.domain.pending import PendingCursor, build_cursor
 from kms.domain.visits import TerminalState
 from kms.errors import Code, KmsError
 from kms.web.problems import STATUS
-from tests.fakes.api_platform import APPLICATION, CARD, CERTIFICATE, QUARANTINED, FakePlatform
+from tests.fakes.api_platform import APPLICATION, AT, CARD, CERTIFICATE, QUARANTINED, FakePlatform
 from tests.fakes.api_transfers import FakeTransfers
 
 PEER_CERTIFICATE = b"the certificate of bikes"
 GOOD: dict[str, Any] = {"card": {"identity": CARD.hex()}, "application": APPLICATION.hex()}
 APPLY = ("post", "/api/v1/applications")
 PENDING = ("get", "/api/v1/pending")
+CURSOR = build_cursor(PendingCursor(AT, "0" * 35 + "1"))
 READY = ("get", "/readyz")
 TRANSFER_ID = "0f96af97-f879-45a2-a011-ee7439df3804"
 UNKNOWN_ID = "1f96af97-f879-45a2-a011-ee7439df3804"
@@ -212,7 +214,10 @@ EXCHANGES = [
     Exchange(APPLY, 413, Code.BODY_TOO_LARGE, "x" * 70_000),
     Exchange(APPLY, 415, Code.MEDIA_TYPE, GOOD, content_type="text/plain"),
     Exchange(PENDING, 200),
-    Exchange(PENDING, 200, query={"limit": "1", "offset": "1"}),
+    Exchange(PENDING, 200, query={"limit": "1", "cursor": CURSOR}),
+    Exchange(PENDING, 200, query={"aid": "A0000009510001", "reason": "expiry", "dueBefore": "2026-03-01T12:00:00Z"}),
+    Exchange(PENDING, 400, Code.INPUT_INVALID, query={"cursor": "none-of-ours"}),
+    *_on_both(403, Code.TERMINAL_NOT_ALLOWED, _fail(Code.TERMINAL_NOT_ALLOWED)),
     Exchange(PENDING, 200, query={"card": "4701"}),
     Exchange(PENDING, 400, Code.INPUT_INVALID, query={"limit": "0"}),
     Exchange(PENDING, 404, Code.CARD_UNKNOWN, query={"card": "01"}, prepare=_fail(Code.CARD_UNKNOWN)),

@@ -19,6 +19,8 @@ from kms.db.store import SqlStore, open_store
 from kms.domain.identifiers import build_uuid7
 from kms.hsm.settings import P11_KIT_MODULES, HsmSettings
 from kms.hsm.vault import TokenVault, open_vault
+from kms.logins.passwords import Argon2Passwords
+from kms.logins.security_keys import WebAuthnKeys
 from kms.peer import PeerClient
 from kms.service.alarms import AlarmService
 from kms.service.applications import ApplicationService
@@ -27,15 +29,21 @@ from kms.service.campaigns import CampaignService
 from kms.service.cards import CardService, CardSettings
 from kms.service.compromise import CompromiseService
 from kms.service.domain_requests import DomainRequests
+from kms.service.enrolment import EnrolmentService
 from kms.service.exchange import ExchangeService
 from kms.service.keys import KeyService
+from kms.service.login import LoginLimits, LoginService
+from kms.service.one_time_codes import OneTimeCodes
 from kms.service.pending import PendingService
+from kms.service.people import PeopleService
 from kms.service.platform_keys import PlatformKeyService
 from kms.service.policies import PolicyService
+from kms.service.ports import Store, Vault
 from kms.service.quorums import QuorumService
 from kms.service.recovery import RecoveryService
 from kms.service.relay import Relay
 from kms.service.repair import RepairService
+from kms.service.second_factors import SecondFactors
 from kms.service.sweeps import SweepService
 from kms.service.terminals import TerminalService
 from kms.service.token_check import TokenCheck
@@ -86,6 +94,9 @@ class Platform:
     repair: RepairService
     policies: PolicyService
     sweeps: SweepService
+    people: PeopleService
+    logins: LoginService
+    enrolment: EnrolmentService
     alarms: AlarmService
     quorums: QuorumService
 
@@ -100,6 +111,7 @@ def open_platform(config: Config) -> Platform:
     platform_keys = PlatformKeyService(
         store=store, vault=vault, clock=clock, identifiers=identifiers, platform=config.platform.name
     )
+    people, logins, enrolment = build_people(config, store, vault)
     campaigns = CampaignService(store=store, clock=clock, identifiers=identifiers, platform=config.platform.name)
     recovery = RecoveryService(store=store, clock=clock, identifiers=identifiers, anchor=build_recovery_anchor(config))
     visits = VisitService(
@@ -162,6 +174,9 @@ def open_platform(config: Config) -> Platform:
         ),
         policies=PolicyService(store=store, clock=clock, identifiers=identifiers, platform=config.platform.name),
         sweeps=SweepService(store=store, clock=clock, identifiers=identifiers, platform=config.platform.name),
+        people=people,
+        logins=logins,
+        enrolment=enrolment,
         terminals=TerminalService(store=store, clock=clock, identifiers=identifiers),
         updates=UpdateService(store=store, clock=clock, identifiers=identifiers),
         campaigns=campaigns,
@@ -213,6 +228,37 @@ def open_platform(config: Config) -> Platform:
         ),
         alarms=AlarmService(store=store, clock=clock, identifiers=identifiers),
         quorums=QuorumService(store=store, clock=clock, identifiers=identifiers),
+    )
+
+
+def build_people(config: Config, store: Store, vault: Vault) -> tuple[PeopleService, LoginService, EnrolmentService]:
+    """The services of people and their logins."""
+    clock, identifiers = SystemClock(), TimeOrderedIdentifiers()
+    console, platform = config.console, config.platform.name
+    codes = OneTimeCodes(store=store, vault=vault, clock=clock, identifiers=identifiers, platform=platform)
+    keys = WebAuthnKeys(rp_id=console.site, rp_name=platform, origin=console.origin)
+    factors = SecondFactors(codes=codes, security_keys=keys, platform=platform)
+    passwords = Argon2Passwords()
+    limits = LoginLimits(idle=timedelta(minutes=console.idle_minutes), absolute=timedelta(hours=console.hours))
+    return (
+        PeopleService(store=store, clock=clock, identifiers=identifiers, codes=codes, new_secret=secrets.token_urlsafe),
+        LoginService(
+            store=store,
+            clock=clock,
+            identifiers=identifiers,
+            passwords=passwords,
+            factors=factors,
+            new_secret=secrets.token_urlsafe,
+            limits=limits,
+        ),
+        EnrolmentService(
+            store=store,
+            clock=clock,
+            identifiers=identifiers,
+            passwords=passwords,
+            factors=factors,
+            new_secret=secrets.token_urlsafe,
+        ),
     )
 
 

@@ -15,7 +15,7 @@ from kms.errors import Fault
 
 def find_cross_faults(path: Path, raw: TomlTable) -> tuple[Fault, ...]:
     """Every broken rule that joins fields."""
-    checks = (_check_pin_source, _check_production, _check_catalogue, find_peer_faults)
+    checks = (_check_pin_source, _check_production, _check_console, _check_catalogue, find_peer_faults)
     return tuple(Fault(f"{path}: {where}", what) for check in checks for where, what in check(raw))
 
 
@@ -33,6 +33,21 @@ def _check_pin_source(raw: TomlTable) -> Iterator[tuple[str, str]]:
 def _check_production(raw: TomlTable) -> Iterator[tuple[str, str]]:
     if _table(raw, "platform").get("mode") == "production" and _table(raw, "hsm").get("allow_transient_plaintext"):
         yield "hsm.allow_transient_plaintext", "Is refused in production mode: use a token that wraps keys itself"
+
+
+def _check_console(raw: TomlTable) -> Iterator[tuple[str, str]]:
+    console = _table(raw, "console")
+    origin = console.get("origin")
+    if ("certificate" in console) != ("private_key" in console):
+        yield "console.private_key", "Give certificate and private_key, or neither"
+    if not isinstance(origin, str):
+        return
+    host = origin.partition("://")[2].partition(":")[0]
+    rp_id = console.get("rp_id", host)
+    if isinstance(rp_id, str) and host != rp_id and not host.endswith(f".{rp_id}"):
+        yield "console.rp_id", "Must be the origin's host or a domain above it"
+    if _table(raw, "platform").get("mode") == "production" and not origin.startswith("https://"):
+        yield "console.origin", "Must begin with https:// in production mode"
 
 
 def _check_catalogue(raw: TomlTable) -> Iterator[tuple[str, str]]:

@@ -21,6 +21,8 @@ from kms.config.schema import STRICT, Aid, PlatformName, Privileges, ResolvedPat
 from kms.domain.card_ranges import CardRange
 
 SQLITE_PREFIX = "sqlite:///"
+# An origin has no path; browsers give security keys to https and, for developers, to localhost.
+ORIGIN = r"^(https://[a-z0-9.-]+|http://localhost)(:[0-9]{1,5})?$"
 _POSTGRESQL_PREFIXES = ("postgresql://", "postgresql+psycopg://")  # the same: psycopg is the only driver here
 
 
@@ -153,6 +155,28 @@ class AuditConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class ConsoleConfig:
+    """The console's listener: people's pages and the admin API, without client certificates.
+
+    `origin`: its address as browsers name it, to which security keys are bound; `kms` as a client calls it, and checks
+    its certificate by the authority `ca` (None: the system's). `rp_id`: what security keys are registered for; None:
+    the origin's host. A login ends after `idle_minutes` without use, and after `hours`.
+    """
+
+    port: Annotated[int, Field(ge=0, le=65535)]
+    origin: Annotated[str, Field(pattern=r"^https://[a-z0-9.-]+(:[0-9]{1,5})?$")]
+    certificate: ResolvedPath
+    private_key: ResolvedPath
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    ca: ResolvedPath | None = None
+    rp_id: Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")] | None = None
+    idle_minutes: Annotated[int, Field(ge=1, le=15)] = 15
+    hours: Annotated[int, Field(ge=1, le=24)] = 12
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    threads: Annotated[int, Field(ge=1, le=256)] = 8
+
+
+@dataclass(frozen=True, config=STRICT)
 class ApprovalsConfig:
     """Dual control. `force_without`: updates that people may force within 24 hours without another's approval.
 
@@ -161,6 +185,31 @@ class ApprovalsConfig:
 
     force_without: Annotated[int, Field(ge=0, le=10_000)] = 10
     valid_hours: Annotated[int, Field(ge=1, le=720)] = 72
+
+
+@dataclass(frozen=True, config=STRICT)
+class ConsoleConfig:
+    """The console's listener for people, and their logins.
+
+    `origin`: how browsers reach it, scheme, host and port; security keys answer for it alone. `rp_id`: the domain that
+    security keys are registered for, by default the origin's host; another one loses all of them. `certificate`,
+    `private_key`: PEM; without them it speaks plain HTTP, for `localhost` alone. `idle_minutes`, `hours`: after so long
+    without use, or in all, a login ends.
+    """
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8445
+    origin: Annotated[str, Field(pattern=ORIGIN)] = "http://localhost:8445"
+    rp_id: Annotated[str, Field(pattern=r"^[a-z0-9.-]{1,253}$")] | None = None
+    certificate: ResolvedPath | None = None
+    private_key: ResolvedPath | None = None
+    idle_minutes: Annotated[int, Field(ge=1, le=15)] = 15
+    hours: Annotated[int, Field(ge=1, le=12)] = 12
+
+    @property
+    def site(self) -> str:
+        """The domain that security keys are registered for."""
+        return self.rp_id or self.origin.partition("://")[2].partition(":")[0]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -229,7 +278,9 @@ class Sections:
     visits: VisitsConfig = field(default_factory=VisitsConfig)
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
+    console: ConsoleConfig | None = None
     approvals: ApprovalsConfig = field(default_factory=ApprovalsConfig)
+    console: ConsoleConfig = field(default_factory=ConsoleConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     applications: tuple[CatalogueEntry, ...] = ()
@@ -259,6 +310,8 @@ class Config:
     card_ranges: tuple[CardRange, ...] = ()
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
+    console: ConsoleConfig | None = None
     approvals: ApprovalsConfig = field(default_factory=ApprovalsConfig)
+    console: ConsoleConfig = field(default_factory=ConsoleConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)

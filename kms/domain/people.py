@@ -196,6 +196,8 @@ def check_name(name: str) -> None:
     """Raise `input.invalid` for a name that cannot be shown as it is in records."""
     if not 1 <= len(name) <= MAX_NAME or not name.isprintable() or name != " ".join(name.split()):
         raise KmsError(Code.INPUT_INVALID, f"A name has 1 to {MAX_NAME} printable characters, with single spaces.")
+    if set(name) & set("()"):  # the audit log puts after the name, in parentheses, by what right somebody acted
+        raise KmsError(Code.INPUT_INVALID, "A name has no parentheses.")
 
 
 def check_login(login: str) -> None:

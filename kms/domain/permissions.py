@@ -58,6 +58,10 @@ class Action(StrEnum):
     PEOPLE_ADD = "people.add"
     PEOPLE_CHANGE = "people.change"
     PEOPLE_DISABLE = "people.disable"
+    PEOPLE_ENABLE = "people.enable"
+    PEOPLE_RESET = "people.reset"
+    PEOPLE_INVITE = "people.invite"
+    PEOPLE_CONFIRM = "people.confirm"
     QUORUM_SET = "quorum.set"
 
 
@@ -129,6 +133,11 @@ PERMISSIONS: Mapping[Action, Permission] = {
     Action.PEOPLE_ADD: Permission(_ADMINISTRATOR, 1, _OFFICER),
     Action.PEOPLE_CHANGE: Permission(_ADMINISTRATOR, 1, _OFFICER),
     Action.PEOPLE_DISABLE: Permission(_ADMINISTRATOR | _OFFICER),
+    Action.PEOPLE_ENABLE: Permission(_ADMINISTRATOR, 1, _OFFICER),
+    Action.PEOPLE_RESET: Permission(_ADMINISTRATOR, 1, _OFFICER),
+    # The invitation's secret is shown once, so no request may store it; the account opens by an officer's confirmation.
+    Action.PEOPLE_INVITE: Permission(_ADMINISTRATOR),
+    Action.PEOPLE_CONFIRM: Permission(_OFFICER),
     Action.QUORUM_SET: Permission(_OFFICER, 1),
 }
 

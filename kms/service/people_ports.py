@@ -70,6 +70,7 @@ class LoginSessionRepository(Noun[LoginSession], Protocol):
 class InvitationRepository(Noun[Invitation], Protocol):
     """Invitations."""
 
+    def list_for_account(self, account_id: str) -> Sequence[Invitation]: ...
     def use(self, invitation: Invitation, at: datetime) -> None:
         """Mark one as used that is not, and still has this challenge; else `login.invitation`."""
         ...

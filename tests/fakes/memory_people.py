@@ -70,6 +70,9 @@ class MemoryLoginSessions(MemoryRepository[LoginSession]):
 
 
 class MemoryInvitations(MemoryRepository[Invitation]):
+    def list_for_account(self, account_id: str) -> Sequence[Invitation]:
+        return self._where(lambda row: row.account_id == account_id)
+
     def use(self, invitation: Invitation, at: datetime) -> None:
         stored = self._rows.get(invitation.id)
         if stored is None or stored.used_at is not None or stored.challenge != invitation.challenge:

@@ -92,6 +92,10 @@ class SqlInvitationRepository(SqlRepository[Invitation]):
     model = InvitationRow
     value = Invitation
 
+    def list_for_account(self, account_id: str) -> Sequence[Invitation]:
+        """All of an account's, in no order."""
+        return self._list(self._select().where(InvitationRow.account_id == account_id))
+
     def use(self, invitation: Invitation, at: datetime) -> None:
         """Mark one as used that is not, and still has this challenge; else `login.invitation`."""
         mine = update(InvitationRow).where(InvitationRow.id == invitation.id, InvitationRow.used_at.is_(None))

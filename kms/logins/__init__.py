@@ -1,0 +1,1 @@
+"""Adapter of logins: the one package that knows argon2 and webauthn."""

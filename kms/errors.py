@@ -83,6 +83,7 @@ class Code(StrEnum):
     SCHEDULER_CLOCK = "scheduler.clock"
     # people and their requests
     LOGIN_NEEDED = "login.needed"
+    CONSOLE_UNREACHABLE = "console.unreachable"
     LOGIN_REFUSED = "login.refused"
     LOGIN_LOCKED = "login.locked"
     LOGIN_INVITATION = "login.invitation"
@@ -90,6 +91,12 @@ class Code(StrEnum):
     REQUEST_CHANGED = "request.changed"
     REQUEST_OWN = "request.own"
     REQUEST_STATE = "request.state"
+    # ceremonies
+    CEREMONY_STATE = "ceremony.state"
+    CEREMONY_CONFLICT = "ceremony.conflict"
+    CEREMONY_CUSTODY = "ceremony.custody"
+    CEREMONY_CHANGED = "ceremony.script-changed"
+    CEREMONY_RECORD = "ceremony.record-refused"
     # audit log
     AUDIT_BROKEN = "audit.broken"
     AUDIT_ANCHOR = "audit.anchor"

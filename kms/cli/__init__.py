@@ -36,12 +36,14 @@ from kms.cli.visits import visits_group
     show_default=True,
     help="Configuration file (or the environment variable KMS_CONFIG).",
 )
+@click.option("--server", envvar="KMS_SERVER", default="", help="Address of a console to work at (or KMS_SERVER).")
 @click.option("--debug", is_flag=True, help="Show a traceback when something fails that should not (or KMS_DEBUG=1).")
 @click.pass_context
-def cli(ctx: click.Context, config_file: Path, debug: bool) -> None:
+def cli(ctx: click.Context, config_file: Path, server: str, debug: bool) -> None:
     """Key-management server for the security domains of payment cards."""
     invocation = get_invocation(ctx)
     invocation.config_file = config_file
+    invocation.server = server.rstrip("/")
     invocation.debug = debug
 
 

@@ -30,6 +30,7 @@ class Invocation:
 
     def __init__(self) -> None:
         self.config_file = DEFAULT_CONFIG
+        self.server = ""
         self.as_json = False
         self.debug = False
         self.resources = ExitStack()
@@ -53,6 +54,11 @@ def get_config(ctx: click.Context) -> Config:
     if invocation.config is None:
         invocation.config = load_config(invocation.config_file)
     return invocation.config
+
+
+def find_server(ctx: click.Context) -> str:
+    """The console's address: `--server`, else the configuration's."""
+    return get_invocation(ctx).server or get_config(ctx).console.origin
 
 
 def get_store(ctx: click.Context) -> SqlStore:

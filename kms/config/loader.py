@@ -41,7 +41,6 @@ def load_config(path: Path) -> Config:
         visits=sections.visits,
         audit=sections.audit,
         recovery=sections.recovery,
-        console=sections.console,
         approvals=sections.approvals,
         console=sections.console,
         scheduler=sections.scheduler,

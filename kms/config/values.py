@@ -155,28 +155,6 @@ class AuditConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
-class ConsoleConfig:
-    """The console's listener: people's pages and the admin API, without client certificates.
-
-    `origin`: its address as browsers name it, to which security keys are bound; `kms` as a client calls it, and checks
-    its certificate by the authority `ca` (None: the system's). `rp_id`: what security keys are registered for; None:
-    the origin's host. A login ends after `idle_minutes` without use, and after `hours`.
-    """
-
-    port: Annotated[int, Field(ge=0, le=65535)]
-    origin: Annotated[str, Field(pattern=r"^https://[a-z0-9.-]+(:[0-9]{1,5})?$")]
-    certificate: ResolvedPath
-    private_key: ResolvedPath
-    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    ca: ResolvedPath | None = None
-    rp_id: Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")] | None = None
-    idle_minutes: Annotated[int, Field(ge=1, le=15)] = 15
-    hours: Annotated[int, Field(ge=1, le=24)] = 12
-    workers: Annotated[int, Field(ge=1, le=64)] = 1
-    threads: Annotated[int, Field(ge=1, le=256)] = 8
-
-
-@dataclass(frozen=True, config=STRICT)
 class ApprovalsConfig:
     """Dual control. `force_without`: updates that people may force within 24 hours without another's approval.
 
@@ -194,7 +172,8 @@ class ConsoleConfig:
     `origin`: how browsers reach it, scheme, host and port; security keys answer for it alone. `rp_id`: the domain that
     security keys are registered for, by default the origin's host; another one loses all of them. `certificate`,
     `private_key`: PEM; without them it speaks plain HTTP, for `localhost` alone. `idle_minutes`, `hours`: after so long
-    without use, or in all, a login ends.
+    without use, or in all, a login ends. `ca`: of the authority by which `kms` as a client checks the console's
+    certificate; None: the system's.
     """
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
@@ -203,8 +182,11 @@ class ConsoleConfig:
     rp_id: Annotated[str, Field(pattern=r"^[a-z0-9.-]{1,253}$")] | None = None
     certificate: ResolvedPath | None = None
     private_key: ResolvedPath | None = None
+    ca: ResolvedPath | None = None
     idle_minutes: Annotated[int, Field(ge=1, le=15)] = 15
     hours: Annotated[int, Field(ge=1, le=12)] = 12
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    threads: Annotated[int, Field(ge=1, le=256)] = 8
 
     @property
     def site(self) -> str:
@@ -278,7 +260,6 @@ class Sections:
     visits: VisitsConfig = field(default_factory=VisitsConfig)
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
-    console: ConsoleConfig | None = None
     approvals: ApprovalsConfig = field(default_factory=ApprovalsConfig)
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
@@ -310,7 +291,6 @@ class Config:
     card_ranges: tuple[CardRange, ...] = ()
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
-    console: ConsoleConfig | None = None
     approvals: ApprovalsConfig = field(default_factory=ApprovalsConfig)
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)

@@ -13,6 +13,7 @@ from kms.cli.context import DEFAULT_CONFIG, get_invocation
 from kms.cli.db import db_group
 from kms.cli.hsm import hsm_group
 from kms.cli.keys import keys_group
+from kms.cli.officers import officers_group
 from kms.cli.pki import pki_group
 from kms.cli.policies import policies_group
 from kms.cli.recovery import recovery_group
@@ -55,6 +56,7 @@ for command in (
     db_group,
     hsm_group,
     keys_group,
+    officers_group,
     pki_group,
     policies_group,
     recovery_group,

@@ -84,12 +84,12 @@ class PeopleService:
     def list(self) -> Sequence[PersonRecord]:
         """Everybody, the oldest first."""
         with self._store.reading() as reading:
-            return [self._read(reading, person) for person in reading.people.list(limit=ALL)]
+            return list_people(reading)
 
     def get(self, login: str) -> PersonRecord:
         """The person of an account. Raises `input.not-found`."""
         with self._store.reading() as reading:
-            return self._read(reading, reading.people.get(_get_account(reading, login).person_id))
+            return _read(reading, reading.people.get(_get_account(reading, login).person_id))
 
     def initialise(self, people: Sequence[NewPerson], *, actor: str) -> Sequence[Invited]:
         """Add the first people and invite them; their accounts need no confirmation. Makes the login key in the HSM.
@@ -117,7 +117,7 @@ class PeopleService:
         with self._store.transaction() as transaction:
             check_normal(transaction, "People")
             account = self._add(transaction, new, actor)
-            return self._read(transaction, transaction.people.get(account.person_id))
+            return _read(transaction, transaction.people.get(account.person_id))
 
     def add_account(self, login: str, new_login: str, *, actor: str) -> PersonRecord:
         """Give the person of `login` another account: they count once all the same."""
@@ -127,7 +127,7 @@ class PeopleService:
             person = transaction.people.get(_get_account(transaction, login).person_id)
             self._add_account(transaction, person, new_login)
             self._log(transaction, "account.add", new_login, actor, f"for {person.name}")
-            return self._read(transaction, person)
+            return _read(transaction, person)
 
     def change(
         self, login: str, *, name: str | None = None, roles: Collection[Role] | None = None, actor: str
@@ -145,7 +145,7 @@ class PeopleService:
             check_roles(changed.roles)
             transaction.people.save(changed)
             self._log(transaction, "person.change", login, actor, f"{_say(person)} -> {_say(changed)}")
-            return self._read(transaction, changed)
+            return _read(transaction, changed)
 
     def disable(self, login: str, *, actor: str) -> PersonRecord:
         """Shut out the person of an account: all their accounts, at once. Works in recovery too; harmless again."""
@@ -159,7 +159,7 @@ class PeopleService:
                 ended += transaction.login_sessions.end_for_account(account.id, now)
                 transaction.invitations.end_for_account(account.id, now)
             self._log(transaction, "person.disable", login, actor, f"{_say(person)}; {ended} logins ended")
-            return self._read(transaction, disabled)
+            return _read(transaction, disabled)
 
     def enable(self, login: str, *, actor: str) -> PersonRecord:
         """Let a disabled person in again, with the credentials they had."""
@@ -169,7 +169,7 @@ class PeopleService:
             enabled = replace(person, state=PersonState.ACTIVE)
             transaction.people.save(enabled)
             self._log(transaction, "person.enable", login, actor, _say(person))
-            return self._read(transaction, enabled)
+            return _read(transaction, enabled)
 
     def reset_credentials(self, login: str, *, actor: str) -> PersonRecord:
         """Disable an account's credentials and end its logins; it is to be invited again. For a lost second factor."""
@@ -182,7 +182,7 @@ class PeopleService:
             transaction.invitations.end_for_account(account.id, now)
             transaction.accounts.save(replace(account, state=AccountState.INVITED, failed_logins=0, locked_until=None))
             self._log(transaction, "account.reset", login, actor, "credentials disabled, logins ended")
-            return self._read(transaction, transaction.people.get(account.person_id))
+            return _read(transaction, transaction.people.get(account.person_id))
 
     def invite(self, login: str, *, actor: str, inviter: str) -> Invited:
         """Make an invitation, in the place of any before. `inviter`: the person's id, who may not confirm the account.
@@ -218,7 +218,7 @@ class PeopleService:
                 raise KmsError(Code.INPUT_INVALID, "The code is another one: let the person read it out again.")
             transaction.accounts.save(replace(account, state=AccountState.ACTIVE))
             self._log(transaction, "account.confirm", login, actor, "")
-            return self._read(transaction, transaction.people.get(account.person_id))
+            return _read(transaction, transaction.people.get(account.person_id))
 
     def _check_nobody(self) -> None:
         with self._store.reading() as reading:
@@ -250,17 +250,23 @@ class PeopleService:
         self._log(transaction, "account.invite", account.login, actor, "")
         return Invited(name, account.login, secret, invitation.expires_at)
 
-    def _read(self, reading: Transaction, person: Person) -> PersonRecord:
-        accounts = reading.accounts.list_for_person(person.id)
-        return PersonRecord(
-            person, [AccountRecord(account, reading.credentials.list_for_account(account.id)) for account in accounts]
-        )
-
     def _log(self, transaction: Transaction, what: str, login: str, actor: str, detail: str) -> None:
         event = AuditEvent(
             self._identifiers.new(), self._clock.now(), actor, what, f"account {login}", "done", detail=detail
         )
         transaction.audit.append(event)
+
+
+def list_people(reading: Transaction) -> Sequence[PersonRecord]:
+    """Everybody with their accounts, the oldest first."""
+    return [_read(reading, person) for person in reading.people.list(limit=ALL)]
+
+
+def _read(reading: Transaction, person: Person) -> PersonRecord:
+    accounts = reading.accounts.list_for_person(person.id)
+    return PersonRecord(
+        person, [AccountRecord(account, reading.credentials.list_for_account(account.id)) for account in accounts]
+    )
 
 
 def _get_account(reading: Transaction, login: str) -> Account:

@@ -101,7 +101,8 @@ def test_a_mistyped_code_may_be_mended(scene: LoginScene) -> None:
 
 
 @pytest.mark.parametrize(
-    "proof", [{}, {"totp": 123456}, {"totp": "12345"}, {"totp": "\u0661\u0662\u0663\u0664\u0665\u0666"}, {"password": "x"}]
+    "proof",
+    [{}, {"totp": 123456}, {"totp": "12345"}, {"totp": "\u0661\u0662\u0663\u0664\u0665\u0666"}, {"password": "x"}],
 )
 def test_what_is_no_second_factor_is_refused(scene: LoginScene, proof: dict[str, object]) -> None:
     step = scene.logins.begin("bob", PASSWORD)

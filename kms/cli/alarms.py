@@ -2,8 +2,10 @@
 
 import click
 
-from kms.cli.context import get_actor, get_platform, get_store, json_option, page_options
+from kms.cli.actions import perform
+from kms.cli.context import get_store, json_option, page_options
 from kms.cli.output import build_record, print_record, print_rows
+from kms.domain.permissions import Action
 
 COLUMNS = ("id", "severity", "kind", "subject", "text", "raised_at", "last_at", "count", "acknowledged_by")
 
@@ -44,8 +46,8 @@ def show_alarm(ctx: click.Context, alarm_id: str, as_json: bool) -> None:
 @click.pass_context
 def acknowledge_alarm(ctx: click.Context, alarm_id: str, as_json: bool) -> None:
     """Say that you look into the alarm with this ID. It stays open until what it tells of is over."""
-    alarm = get_platform(ctx).alarms.acknowledge(alarm_id, actor=get_actor())
+    alarm = perform(ctx, Action.ALARMS_ACKNOWLEDGE, {"alarm": alarm_id})
     if as_json:
-        print_record(build_record(alarm), as_json=True)
+        print_record(alarm, as_json=True)
         return
-    click.echo(f"Alarm {alarm.id} is acknowledged by {alarm.acknowledged_by}.")
+    click.echo(f"Alarm {alarm['id']} is acknowledged by {alarm['acknowledged_by']}.")

@@ -6,10 +6,12 @@ from pathlib import Path
 import click
 
 from kms.anchors.anchor_file import read_anchors
-from kms.cli.context import get_actor, get_platform, get_store, json_option, page_options
+from kms.cli.actions import perform
+from kms.cli.context import get_platform, get_store, json_option, page_options
 from kms.cli.output import build_record, print_record, print_rows
 from kms.domain.audit_check import LogReport
 from kms.domain.audit_export import check_export, parse_header_line
+from kms.domain.permissions import Action
 from kms.domain.signatures import fingerprint
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -49,9 +51,9 @@ def make_checkpoint(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def show_key(ctx: click.Context, replace: bool, as_json: bool) -> None:
     """Show the fingerprint that an auditor keeps: of the key under which the whole log is checked."""
-    audit_log = get_platform(ctx).audit_log
     if replace:
-        audit_log.replace_key(actor=get_actor())
+        perform(ctx, Action.AUDIT_KEY_REPLACE, {})
+    audit_log = get_platform(ctx).audit_log
     print_record({"fingerprint": fingerprint(audit_log.get_first_key())}, as_json=as_json)
 
 

@@ -6,18 +6,20 @@ from pathlib import Path
 import click
 
 from kms.card.keys import KeyType
+from kms.cli.actions import perform
 from kms.cli.context import get_actor, get_platform, json_option
-from kms.cli.output import build_record, print_record, print_rows, show_progress
+from kms.cli.output import print_record, print_rows
 from kms.cli.params import FILLED, IDENTITY, MOMENT, HexType
-from kms.domain.campaigns import MAX_IDENTITIES, Campaign, CampaignFilter, CampaignState
+from kms.domain.campaigns import MAX_IDENTITIES, CampaignFilter, CampaignState
 from kms.domain.cards import DomainKind
+from kms.domain.permissions import Action
 from kms.domain.updates import UpdateReason, UpdateState
 from kms.errors import Code, Fault, KmsError
+from kms.service.action_definitions.campaigns import build_campaign_record
 from kms.service.campaigns import CampaignReport, NewCampaign
 
 REASONS = (UpdateReason.FORCED, UpdateReason.MASTER_ROTATION, UpdateReason.KEY_TYPE)
 COLUMNS = ("name", "reason", "state", "added", "created_at", "deadline", "state_reason")
-HIDDEN = ("chosen", "cursor", "failed_before", "finished_before")
 AID_PREFIX = HexType(1, 16)
 
 
@@ -114,9 +116,8 @@ def create_campaign(
         max_percent=max_percent,
         percent_minimum=percent_minimum,
     )
-    service = get_platform(ctx).campaigns
     if dry_run:
-        found = service.count(asked, actor=get_actor())
+        found = get_platform(ctx).campaigns.count(asked, actor=get_actor())
         record = {
             "security_domains": found.matched,
             "updates_to_be_added": found.added,
@@ -124,9 +125,10 @@ def create_campaign(
         }
         print_record(record, as_json=as_json, title="Nothing was made; the campaign would be about")
         return
-    with show_progress("Adding updates", as_json=as_json) as progress:
-        campaign = service.create(asked, actor=get_actor(), progress=progress)
-    print_record(_build_row(campaign), as_json=as_json, title="Campaign")
+    # By fields: a list of cards is left out where a filter is shown.
+    given = {"asked": vars(asked) | {"chosen": vars(chosen)}}
+    campaign = perform(ctx, Action.CAMPAIGNS_CREATE, given, label="Adding updates")
+    print_record(campaign, as_json=as_json, title="Campaign")
 
 
 @campaigns_group.command("list")
@@ -142,7 +144,7 @@ def create_campaign(
 def list_campaigns(ctx: click.Context, states: tuple[str, ...], as_json: bool) -> None:
     """List campaigns, the oldest first."""
     wanted = tuple(CampaignState(item) for item in states) or tuple(CampaignState)
-    rows = [_build_row(item) for item in get_platform(ctx).campaigns.list(wanted)]
+    rows = [build_campaign_record(item) for item in get_platform(ctx).campaigns.list(wanted)]
     print_rows(rows, COLUMNS, as_json=as_json, title="Campaigns")
 
 
@@ -183,8 +185,8 @@ def report_campaign(ctx: click.Context, name: str, as_json: bool) -> None:
 @click.pass_context
 def pause_campaign(ctx: click.Context, name: str, because: str, as_json: bool) -> None:
     """Serve no card of the campaign NAME until it is resumed; what a visit began may end."""
-    campaign = get_platform(ctx).campaigns.pause(name, actor=get_actor(), why=because)
-    print_record(_build_row(campaign), as_json=as_json, title="Campaign")
+    campaign = perform(ctx, Action.CAMPAIGNS_PAUSE, {"name": name, "because": because})
+    print_record(campaign, as_json=as_json, title="Campaign")
 
 
 @campaigns_group.command("resume")
@@ -193,9 +195,8 @@ def pause_campaign(ctx: click.Context, name: str, because: str, as_json: bool) -
 @click.pass_context
 def resume_campaign(ctx: click.Context, name: str, as_json: bool) -> None:
     """Go on with the campaign NAME: paused, stopped by its breaker, or cut off while it was made."""
-    with show_progress("Adding updates", as_json=as_json) as progress:
-        campaign = get_platform(ctx).campaigns.resume(name, actor=get_actor(), progress=progress)
-    print_record(_build_row(campaign), as_json=as_json, title="Campaign")
+    campaign = perform(ctx, Action.CAMPAIGNS_RESUME, {"name": name}, label="Adding updates")
+    print_record(campaign, as_json=as_json, title="Campaign")
 
 
 @campaigns_group.command("cancel")
@@ -205,9 +206,9 @@ def resume_campaign(ctx: click.Context, name: str, as_json: bool) -> None:
 @click.pass_context
 def cancel_campaign(ctx: click.Context, name: str, because: str, as_json: bool) -> None:
     """Cancel what is left of the campaign NAME; what a visit began may end."""
-    with show_progress("Cancelling updates", as_json=as_json) as progress:
-        campaign = get_platform(ctx).campaigns.cancel(name, actor=get_actor(), why=because, progress=progress)
-    print_record(_build_row(campaign), as_json=as_json, title="Campaign")
+    given = {"name": name, "because": because}
+    campaign = perform(ctx, Action.CAMPAIGNS_CANCEL, given, label="Cancelling updates")
+    print_record(campaign, as_json=as_json, title="Campaign")
 
 
 def read_identities(path: Path) -> tuple[bytes, ...]:
@@ -238,13 +239,9 @@ def _to_utc(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment is not None else None
 
 
-def _build_row(campaign: Campaign) -> dict[str, object]:
-    return {name: value for name, value in build_record(campaign).items() if name not in HIDDEN}
-
-
 def _build_report(report: CampaignReport) -> dict[str, object]:
     counts, campaign = report.counts, report.campaign
-    record = _build_row(campaign) | {
+    record = build_campaign_record(campaign) | {
         "already_owed": campaign.matched - campaign.added,
         "updates": {state.value: counts.by_state.get(state, 0) for state in UpdateState},
         "open": counts.open,

@@ -2,10 +2,12 @@
 
 import click
 
-from kms.cli.context import get_actor, get_platform, json_option
-from kms.cli.output import Row, build_record, print_json, print_record, print_rows
+from kms.cli.actions import perform
+from kms.cli.context import get_platform, json_option
+from kms.cli.output import Row, print_json, print_record, print_rows
 from kms.cli.params import FILLED, IDENTITY
-from kms.service.repair import RepairReport
+from kms.domain.permissions import Action
+from kms.service.action_definitions.cards import build_repair_record
 
 FINDING_COLUMNS = ("security_domain", "found", "kvn", "key_set", "purpose", "generation", "key_type", "counter")
 
@@ -17,8 +19,8 @@ FINDING_COLUMNS = ("security_domain", "found", "kvn", "key_set", "purpose", "gen
 @click.pass_context
 def quarantine_card(ctx: click.Context, identity: bytes, reason: str, as_json: bool) -> None:
     """Set the card IDENTITY (hex) aside: it is not served until it is released or repaired."""
-    card = get_platform(ctx).repair.quarantine(identity, reason=reason, actor=get_actor())
-    print_record(build_record(card), as_json=as_json, title="Card")
+    card = perform(ctx, Action.CARDS_QUARANTINE, {"card": identity, "reason": reason})
+    print_record(card, as_json=as_json, title="Card")
 
 
 @click.command("repair")
@@ -42,42 +44,21 @@ def repair_card(ctx: click.Context, identity: bytes, terminal: str | None, act: 
     """
     if terminal is not None and act is not None:
         raise click.UsageError("--terminal goes with the order alone.", ctx)
-    service = get_platform(ctx).repair
-    if act == "cancel":
-        print_record(build_record(service.cancel(identity, actor=get_actor())), as_json=as_json, title="Repair")
-        return
-    if act is None:
-        service.order(identity, terminal, actor=get_actor())
-    report = service.confirm(identity, actor=get_actor()) if act == "confirm" else service.show(identity)
-    _show_report(report, as_json=as_json)
+    if act == "show":
+        _show_report(build_repair_record(get_platform(ctx).repair.show(identity)), as_json=as_json)
+    elif act == "cancel":
+        print_record(perform(ctx, Action.CARDS_REPAIR_CANCEL, {"card": identity}), as_json=as_json, title="Repair")
+    elif act == "confirm":
+        _show_report(perform(ctx, Action.CARDS_REPAIR_CONFIRM, {"card": identity}), as_json=as_json)
+    else:
+        _show_report(perform(ctx, Action.CARDS_REPAIR, {"card": identity, "terminal": terminal}), as_json=as_json)
 
 
-def _show_report(report: RepairReport, *, as_json: bool) -> None:
-    where = report.terminal.name if report.terminal is not None else "any"
-    order = {name: value for name, value in build_record(report.order).items() if name != "card_id"}
-    record: Row = {
-        "card": report.card.identity,
-        "card_state": report.card.state,
-        "quarantine_code": report.card.quarantine_code,
-        "quarantine_reason": report.card.quarantine_reason,
-        **order,
-        "terminal": where,
-    }
-    rows = [
-        {
-            "security_domain": report.aids.get(item.security_domain_id, b""),
-            "found": item.kind,
-            "kvn": f"{item.kvn:02X}" if item.kvn else "",
-            "key_set": item.key_set_id,
-            "purpose": item.purpose,
-            "generation": item.generation,
-            "key_type": item.key_type,
-            "counter": item.counter,
-        }
-        for item in report.findings
-    ]
+def _show_report(report: Row, *, as_json: bool) -> None:
     if as_json:
-        print_json({**record, "findings": rows})
+        print_json(report)
         return
-    print_record(record, as_json=False, title="Repair")
+    print_record({name: value for name, value in report.items() if name != "findings"}, as_json=False, title="Repair")
+    rows = report["findings"]
+    assert isinstance(rows, list)  # noqa: S101 - for the type: `build_repair_record` makes a list
     print_rows(rows, FINDING_COLUMNS, as_json=False, title="\nFindings")

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
-from kms.cli.context import get_actor, get_platform, get_store, json_option, page_options
-from kms.cli.output import Row, build_record, print_json, print_record, print_rows, show_progress
+from kms.cli.actions import perform
+from kms.cli.context import get_store, json_option, page_options
+from kms.cli.output import Row, build_record, print_json, print_record, print_rows
 from kms.cli.params import IDENTITY, HexType, build_unknown_card
+from kms.domain.permissions import Action
 
 OPTION_BYTE = HexType(1, 1)
 MAX_FILE = 256 << 20  # bytes; 100,000 cards take some 12 MB
@@ -36,13 +38,13 @@ def import_cards(ctx: click.Context, file: Path, batch: str, as_json: bool) -> N
     """
     if file.stat().st_size > MAX_FILE:
         raise click.BadParameter(f"the file is larger than {MAX_FILE >> 20} MB; split it.", param_hint="FILE")
-    service = get_platform(ctx).cards
-    with show_progress("Enrolling", as_json=as_json) as progress:
-        result = service.import_file(file.read_bytes(), actor=get_actor(), batch=batch, progress=progress)
+    given = {"content": file.read_bytes(), "batch": batch}
+    result = perform(ctx, Action.CARDS_IMPORT, given, label="Enrolling")
     if as_json:
-        print_json(build_record(result))
+        print_json(result)
         return
-    click.echo(f"{result.cards} cards in the file: {result.enrolled} enrolled, {result.skipped} enrolled before.")
+    enrolled, skipped = result["enrolled"], result["skipped"]
+    click.echo(f"{result['cards']} cards in the file: {enrolled} enrolled, {skipped} enrolled before.")
 
 
 @cards_group.command("release")
@@ -51,8 +53,8 @@ def import_cards(ctx: click.Context, file: Path, batch: str, as_json: bool) -> N
 @click.pass_context
 def release_card(ctx: click.Context, identity: bytes, as_json: bool) -> None:
     """Serve the quarantined card IDENTITY (hex) again, after its case was looked into."""
-    card = get_platform(ctx).cards.release(identity, actor=get_actor())
-    print_record(build_record(card), as_json=as_json, title="Card")
+    card = perform(ctx, Action.CARDS_RELEASE, {"card": identity})
+    print_record(card, as_json=as_json, title="Card")
 
 
 @cards_group.command("set-protocols")
@@ -65,11 +67,12 @@ def set_protocols(
     ctx: click.Context, *, identity: bytes, scp02_i: bytes | None, scp03_i: bytes | None, as_json: bool
 ) -> None:
     """Say which secure channel protocols the card IDENTITY (hex) speaks, instead of taking its own word."""
-    service = get_platform(ctx).cards
-    card = service.set_protocols(
-        identity, scp02_i[0] if scp02_i else None, scp03_i[0] if scp03_i else None, actor=get_actor()
-    )
-    shown = build_record(card)
+    given = {
+        "card": identity,
+        "scp02_i": scp02_i[0] if scp02_i else None,
+        "scp03_i": scp03_i[0] if scp03_i else None,
+    }
+    shown = perform(ctx, Action.CARDS_PROTOCOLS, given)
     print_record(shown if as_json else _show_protocols(shown), as_json=as_json, title="Card")
 
 

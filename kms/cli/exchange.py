@@ -11,13 +11,13 @@ from pathlib import Path
 
 import click
 
-from kms.cli.context import get_actor, get_platform, json_option
-from kms.cli.output import build_record, print_record
+from kms.cli.actions import Result, perform
+from kms.cli.context import json_option
+from kms.cli.output import print_record
 from kms.cli.params import FINGERPRINT
-from kms.domain.key_exchange import MAX_TEXT, format_fingerprint
-from kms.domain.keys import MasterKey
+from kms.domain.key_exchange import MAX_TEXT
+from kms.domain.permissions import Action
 from kms.errors import Code, KmsError
-from kms.service.exchange import ExchangeFile
 
 peer_option = click.option("--peer", required=True, help="The peer's platform name.")
 out_option = click.option(
@@ -54,8 +54,8 @@ def exchange_group() -> None:
 def make_offer(ctx: click.Context, peer: str, out: Path, as_json: bool) -> None:
     """Write this provider's public keys for the issuer PEER. Harmless to repeat."""
     with open_new(out) as write:
-        made = get_platform(ctx).exchange.offer(peer, actor=get_actor())
-        write(made.text)
+        made = perform(ctx, Action.EXCHANGE_OFFER, {"peer": peer})
+        write(made["text"])
     print_record(build_file_record(out, made), as_json=as_json, title="Offer")
 
 
@@ -82,10 +82,15 @@ def make_answer(
     """Take the offer of the provider PEER, make the KEK, and write it wrapped to the provider's HSM."""
     text = read_text(source)
     with open_new(out) as write:
-        made = get_platform(ctx).exchange.answer(
-            peer, text, fingerprint, actor=get_actor(), renew=new_generation, replace_key=new_peer_key
-        )
-        write(made.text)
+        given = {
+            "peer": peer,
+            "offer": text,
+            "fingerprint": fingerprint,
+            "new_generation": new_generation,
+            "new_peer_key": new_peer_key,
+        }
+        made = perform(ctx, Action.EXCHANGE_ANSWER, given)
+        write(made["text"])
     print_record(build_file_record(out, made), as_json=as_json, title="Answer")
 
 
@@ -101,20 +106,14 @@ def accept_answer(
 ) -> None:
     """Take the answer of the issuer PEER: its KEK, into the HSM, and its signing key. Harmless to repeat."""
     text = read_text(source)
-    kek = get_platform(ctx).exchange.accept(peer, text, fingerprint, actor=get_actor(), replace_key=new_peer_key)
-    print_record(build_kek_record(kek), as_json=as_json, title="KEK: compare its check value by telephone")
+    given = {"peer": peer, "answer": text, "fingerprint": fingerprint, "new_peer_key": new_peer_key}
+    kek = perform(ctx, Action.EXCHANGE_ACCEPT, given)
+    print_record(kek, as_json=as_json, title="KEK: compare its check value by telephone")
 
 
-def build_file_record(path: Path, made: ExchangeFile) -> dict[str, object]:
+def build_file_record(path: Path, made: Result) -> dict[str, object]:
     """What to tell of a file, and of the KEK that was made for it."""
-    record: dict[str, object] = {"file": str(path), "fingerprint": format_fingerprint(made.fingerprint)}
-    return record if made.kek is None else record | build_kek_record(made.kek)
-
-
-def build_kek_record(kek: MasterKey) -> dict[str, object]:
-    """What to tell of a KEK: its check value with its method, for both sides to compare."""
-    record = build_record(kek)
-    return {name: record[name] for name in ("name", "kind", "generation", "key_type", "kcv", "kcv_method", "state")}
+    return {"file": str(path), **{name: value for name, value in made.items() if name != "text"}}
 
 
 def read_text(path: Path) -> str:

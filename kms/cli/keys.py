@@ -12,12 +12,15 @@ from pathlib import Path
 import click
 
 from kms.card.keys import KcvMethod, KeyType
-from kms.cli.context import get_actor, get_platform, json_option, page_options
+from kms.cli.actions import build_development_login, find_login_here, perform
+from kms.cli.context import get_config, get_platform, json_option, page_options
 from kms.cli.exchange import exchange_group
-from kms.cli.output import build_record, print_record, print_rows, show_progress
+from kms.cli.output import build_record, print_record, print_rows
 from kms.cli.params import FILLED, HexType
+from kms.config import PlatformMode
 from kms.domain.compromises import FOR_OFFICERS, Remedy
 from kms.domain.keys import MasterKind
+from kms.domain.permissions import Action
 from kms.errors import Code, KmsError
 
 COLUMNS = ("name", "kind", "generation", "key_type", "kcv", "kcv_method", "state", "created_at", "expires_at")
@@ -56,14 +59,9 @@ def generate_key(
     ctx: click.Context, *, kind: str, name: str, new_generation: bool, valid_days: int | None, as_json: bool
 ) -> None:
     """Generate an AES-256 master key inside the HSM. A run that was cut off is finished by running it again."""
-    key = get_platform(ctx).keys.generate_master(
-        MasterKind(kind),
-        name,
-        actor=get_actor(),
-        new_generation=new_generation,
-        valid_for=_to_period(valid_days),
-    )
-    print_record(build_record(key), as_json=as_json, title="Master key")
+    given = {"kind": kind, "name": name, "new_generation": new_generation, "valid_days": valid_days}
+    key = perform(ctx, Action.KEYS_GENERATE, given)
+    print_record(key, as_json=as_json, title="Master key")
 
 
 @keys_group.command("import")
@@ -100,7 +98,14 @@ def import_key(
     valid_days: int | None,
     as_json: bool,
 ) -> None:
-    """Import a vendor's master key from its components, which are combined by XOR."""
+    """Import a vendor's master key from its components, which are combined by XOR; in the lab alone.
+
+    In production components are entered by their custodians, each in their own login: `kms ceremonies`.
+    """
+    config = get_config(ctx)
+    if config.platform.mode is not PlatformMode.LAB or find_login_here(ctx) is not None:
+        text = "Key components are entered in a ceremony, each by its custodian: see `kms ceremonies`."
+        raise KmsError(Code.LOGIN_NEEDED, text)
     if component_files:
         parts = [_read_component(path) for path in component_files]
     else:
@@ -111,7 +116,7 @@ def import_key(
         components=parts,
         expected_kcv=kcv,
         kcv_method=KcvMethod(kcv_method) if kcv_method else None,
-        actor=get_actor(),
+        actor=build_development_login().actor,
         new_generation=new_generation,
         valid_for=_to_period(valid_days),
     )
@@ -157,8 +162,9 @@ def show_key(ctx: click.Context, name: str, generation: int | None, as_json: boo
 @click.pass_context
 def deactivate_key(ctx: click.Context, name: str, generation: int, because: str, as_json: bool) -> None:
     """End the use of a generation of the master key NAME that no key set hangs on any more; it stays in the HSM."""
-    key = get_platform(ctx).keys.deactivate(name, generation, actor=get_actor(), why=because)
-    print_record(build_record(key), as_json=as_json, title="Master key")
+    given = {"name": name, "generation": generation, "because": because}
+    key = perform(ctx, Action.KEYS_DEACTIVATE, given)
+    print_record(key, as_json=as_json, title="Master key")
 
 
 @keys_group.command("compromise")
@@ -174,21 +180,9 @@ def compromise_key(ctx: click.Context, name: str, generation: int, because: str,
     it: into SSDs through their card's ISD, at a card that another platform issued by its issuer's help. The rest is
     counted, and listed by `kms keys affected`. A run that was cut off is finished by running it again.
     """
-    service = get_platform(ctx).compromise
-    with show_progress("Marking key sets", as_json=as_json) as progress:
-        report = service.compromise(name, generation, actor=get_actor(), why=because, progress=progress)
-    record = build_record(
-        report.master,
-        security_domains_marked=report.marked.domains,
-        key_sets_marked=report.marked.key_sets,
-        visits_fenced=report.marked.visits,
-        updates_cancelled=report.marked.updates,
-        issuers_to_be_asked=report.marked.transfers,
-        campaign=report.campaign.name if report.campaign is not None else None,
-        security_domains={remedy.value: count for remedy, count in report.affected.by_remedy.items()},
-        for_officers=report.affected.for_officers,
-    )
-    print_record(record, as_json=as_json, title="Compromised")
+    given = {"name": name, "generation": generation, "because": because}
+    report = perform(ctx, Action.KEYS_COMPROMISE, given, label="Marking key sets")
+    print_record(report, as_json=as_json, title="Compromised")
 
 
 @keys_group.command("affected")

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import click
 
-from kms.cli.context import get_actor, get_platform, json_option
+from kms.cli.actions import perform
+from kms.cli.context import json_option
 from kms.cli.output import print_record, print_rows
+from kms.domain.permissions import Action
 from kms.errors import KmsError
 from kms.pki import IssuedCertificate, init_pki, issue_peer, issue_terminal
 
@@ -50,11 +52,10 @@ def init_command(folder: Path, hosts: tuple[str, ...], as_json: bool) -> None:
 @click.pass_context
 def terminal_command(ctx: click.Context, name: str, folder: Path, enrol: bool, as_json: bool) -> None:
     """Make a client certificate for terminal NAME and print its fingerprint."""
-    terminals = get_platform(ctx).terminals if enrol else None
     issued = issue_terminal(folder, name, datetime.now(UTC))
-    if terminals is not None:
+    if enrol:
         try:
-            terminals.enrol(name=name, fingerprint=issued.fingerprint, actor=get_actor())
+            perform(ctx, Action.TERMINALS_ENROL, {"name": name, "fingerprint": issued.fingerprint})
         except KmsError:
             issued.remove()
             raise

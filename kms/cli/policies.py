@@ -5,10 +5,12 @@ from pathlib import Path
 
 import click
 
-from kms.cli.context import get_actor, get_config, get_platform, get_store, json_option, page_options
-from kms.cli.output import Row, build_record, print_json, print_record, print_rows, show_progress
+from kms.cli.actions import perform
+from kms.cli.context import get_config, get_platform, get_store, json_option, page_options
+from kms.cli.output import Row, build_record, print_json, print_record, print_rows
 from kms.cli.params import AID, IDENTITY
 from kms.config.policy_files import load_policies
+from kms.domain.permissions import Action
 from kms.domain.policies import PolicyVersion
 from kms.errors import Code, KmsError
 from kms.service.policies import PolicyPlan
@@ -50,13 +52,12 @@ def apply_policies(ctx: click.Context, *, path: Path, expect: int | None, dry_ru
     What it would make due is shown first, and has to be confirmed: by answering, or by --expect.
     """
     policies = load_policies(path)
-    service = get_platform(ctx).policies
     whole = path.is_dir()
-    plan = service.plan(policies, whole=whole)
-    if dry_run:
-        _show_plan(plan, as_json=as_json)
-        return
-    if expect is None:
+    if expect is None or dry_run:
+        plan = get_platform(ctx).policies.plan(policies, whole=whole)
+        if dry_run:
+            _show_plan(plan, as_json=as_json)
+            return
         if as_json or not sys.stdin.isatty():
             text = (
                 f"{plan.due_now} key sets would become due at once, {plan.due_7_days} within 7 days and "
@@ -66,13 +67,13 @@ def apply_policies(ctx: click.Context, *, path: Path, expect: int | None, dry_ru
         _show_plan(plan, as_json=False)
         click.confirm(f"Put this in force, with {plan.due_now} key sets due at once?", abort=True)
         expect = plan.due_now
-    with show_progress("Dating key sets", as_json=as_json) as progress:
-        applied = service.apply(policies, whole=whole, expected=expect, actor=get_actor(), progress=progress)
+    given = {"policies": policies, "whole": whole, "expected": expect}
+    applied = perform(ctx, Action.POLICIES_APPLY, given, label="Dating key sets")
     if as_json:
-        print_json(build_record(applied.plan, settled=applied.settled))
+        print_json(applied)
         return
-    changes = ", ".join(f"{item.name} {item.change} (version {item.version})" for item in applied.plan.changes)
-    click.echo(f"In force: {changes}. {applied.settled} key sets have other dates.")
+    changes = ", ".join(f"{item['name']} {item['change']} (version {item['version']})" for item in applied["changes"])
+    click.echo(f"In force: {changes}. {applied['settled']} key sets have other dates.")
 
 
 @policies_group.command("list")

@@ -2,8 +2,10 @@
 
 import click
 
-from kms.cli.context import get_actor, get_platform, json_option, page_options
+from kms.cli.actions import perform
+from kms.cli.context import get_platform, json_option, page_options
 from kms.cli.output import build_record, print_record, print_rows
+from kms.domain.permissions import Action
 
 
 @click.group("recovery")
@@ -49,7 +51,6 @@ def confirm_recovery(ctx: click.Context, yes: bool, as_json: bool) -> None:
 
     Cards that were not seen yet are looked at when they come, before anything else is done with them.
     """
-    service = get_platform(ctx).recovery
     if not yes:
         click.confirm("Is this the database that the platform goes on with?", abort=True, err=True)
-    print_record(build_record(service.confirm(actor=get_actor())), as_json=as_json, title="Recovery")
+    print_record(perform(ctx, Action.RECOVERY_CONFIRM, {}), as_json=as_json, title="Recovery")

@@ -6,9 +6,11 @@ import click
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from kms.cli.context import get_actor, get_platform, get_store, json_option, page_options
+from kms.cli.actions import perform
+from kms.cli.context import get_store, json_option, page_options
 from kms.cli.output import build_record, print_record, print_rows
 from kms.cli.params import AID, CARD_SPAN, FILLED, FINGERPRINT
+from kms.domain.permissions import Action
 from kms.domain.terminal_limits import CardSpan, TerminalLimits
 
 
@@ -35,8 +37,8 @@ def enrol_terminal(
         raise click.UsageError("Give either --certificate or --fingerprint.", ctx)
     if certificate is not None:
         fingerprint = _read_fingerprint(certificate)
-    terminal = get_platform(ctx).terminals.enrol(name, fingerprint or b"", actor=get_actor())
-    print_record(build_record(terminal), as_json=as_json, title="Terminal")
+    terminal = perform(ctx, Action.TERMINALS_ENROL, {"name": name, "fingerprint": fingerprint})
+    print_record(terminal, as_json=as_json, title="Terminal")
 
 
 @terminals_group.command("list")
@@ -59,8 +61,8 @@ def list_terminals(ctx: click.Context, limit: int, offset: int, as_json: bool) -
 @click.pass_context
 def suspend_terminal(ctx: click.Context, name: str, reason: str, as_json: bool) -> None:
     """Serve the terminal NAME no more until it is resumed."""
-    terminal = get_platform(ctx).terminals.suspend(name, reason=reason, actor=get_actor())
-    print_record(build_record(terminal), as_json=as_json, title="Terminal")
+    terminal = perform(ctx, Action.TERMINALS_SUSPEND, {"name": name, "reason": reason})
+    print_record(terminal, as_json=as_json, title="Terminal")
 
 
 @terminals_group.command("resume")
@@ -69,8 +71,8 @@ def suspend_terminal(ctx: click.Context, name: str, reason: str, as_json: bool) 
 @click.pass_context
 def resume_terminal(ctx: click.Context, name: str, as_json: bool) -> None:
     """Serve the suspended terminal NAME again."""
-    terminal = get_platform(ctx).terminals.resume(name, actor=get_actor())
-    print_record(build_record(terminal), as_json=as_json, title="Terminal")
+    terminal = perform(ctx, Action.TERMINALS_RESUME, {"name": name})
+    print_record(terminal, as_json=as_json, title="Terminal")
 
 
 @terminals_group.command("limit")
@@ -96,8 +98,8 @@ def limit_terminal(  # noqa: PLR0917 - click hands each option over by name
     """
     if everything == bool(spans or aids):
         raise click.UsageError("Give limits, or --all to lift them.", ctx)
-    terminal = get_platform(ctx).terminals.limit(name, TerminalLimits(spans, aids), actor=get_actor())
-    print_record(build_record(terminal), as_json=as_json, title="Terminal")
+    terminal = perform(ctx, Action.TERMINALS_LIMIT, {"name": name, "limits": TerminalLimits(spans, aids)})
+    print_record(terminal, as_json=as_json, title="Terminal")
 
 
 @terminals_group.command("revoke")
@@ -107,8 +109,8 @@ def limit_terminal(  # noqa: PLR0917 - click hands each option over by name
 @click.pass_context
 def revoke_terminal(ctx: click.Context, name: str, reason: str, as_json: bool) -> None:
     """Serve the terminal NAME never again. Its certificate cannot be enrolled a second time."""
-    terminal = get_platform(ctx).terminals.revoke(name, reason=reason, actor=get_actor())
-    print_record(build_record(terminal), as_json=as_json, title="Terminal")
+    terminal = perform(ctx, Action.TERMINALS_REVOKE, {"name": name, "reason": reason})
+    print_record(terminal, as_json=as_json, title="Terminal")
 
 
 def _read_fingerprint(path: Path) -> bytes:

@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 import click
 
 from kms.card.keys import KeyType
-from kms.cli.context import get_actor, get_platform, get_store, json_option, page_options
+from kms.cli.actions import perform
+from kms.cli.context import get_store, json_option, page_options
 from kms.cli.output import build_record, print_json, print_record, print_rows
 from kms.cli.params import AID, FILLED, IDENTITY, MOMENT
 from kms.db.queries import UpdateSelection
+from kms.domain.permissions import Action
 from kms.domain.updates import OPEN_STATES, UpdateReason, UpdateState
 from kms.service.updates import FORCEABLE
 
@@ -115,20 +117,20 @@ def force_update(
     """
     if (aid is None) != all_ssds:
         raise click.UsageError("Give either --aid or --all-ssds.", ctx)
-    service = get_platform(ctx).updates
-    until = deadline.replace(tzinfo=UTC) if deadline is not None else None
-    new_type = KeyType(key_type) if key_type else None
-    why = UpdateReason(reason)
-    if aid is not None:
-        forced = [service.force(identity, aid, actor=get_actor(), reason=why, deadline=until, key_type=new_type)]
-    else:
-        forced = list(service.force_ssds(identity, actor=get_actor(), reason=why, deadline=until, key_type=new_type))
+    given = {
+        "card": identity,
+        "aid": aid,
+        "reason": UpdateReason(reason),
+        "deadline": deadline.replace(tzinfo=UTC) if deadline is not None else None,
+        "key_type": KeyType(key_type) if key_type else None,
+    }
+    forced = perform(ctx, Action.UPDATES_FORCE, given)["updates"]
     if as_json:
-        print_json([build_record(item.update, aid=item.domain.aid, created=item.created) for item in forced])
+        print_json([{name: value for name, value in item.items() if name != "kind"} for item in forced])
         return
     for item in forced:
-        said = "asked for" if item.created else "was open already, nothing changed"
-        click.echo(f"{item.domain.kind} {item.domain.aid.hex().upper()}: update {item.update.id} {said}.")
+        said = "asked for" if item["created"] else "was open already, nothing changed"
+        click.echo(f"{item['kind']} {item['aid']}: update {item['id']} {said}.")
 
 
 @updates_group.command("cancel")
@@ -138,8 +140,8 @@ def force_update(
 @click.pass_context
 def cancel_update(ctx: click.Context, update_id: str, because: str, as_json: bool) -> None:
     """Cancel the open key update with this ID; what a visit sent of it already is reconciled all the same."""
-    update = get_platform(ctx).updates.cancel(update_id, actor=get_actor(), why=because)
-    print_record(build_record(update), as_json=as_json, title="Key update")
+    update = perform(ctx, Action.UPDATES_CANCEL, {"update": update_id, "because": because})
+    print_record(update, as_json=as_json, title="Key update")
 
 
 @updates_group.command("allow")
@@ -149,5 +151,5 @@ def cancel_update(ctx: click.Context, update_id: str, because: str, as_json: boo
 @click.pass_context
 def allow_update(ctx: click.Context, update_id: str, because: str, as_json: bool) -> None:
     """Let the open key update with this ID run under a key set past its end and grace: a recorded exception."""
-    update = get_platform(ctx).updates.allow_past_end(update_id, actor=get_actor(), why=because)
-    print_record(build_record(update), as_json=as_json, title="Key update")
+    update = perform(ctx, Action.UPDATES_ALLOW, {"update": update_id, "because": because})
+    print_record(update, as_json=as_json, title="Key update")

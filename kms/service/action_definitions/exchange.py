@@ -12,7 +12,7 @@ from kms.service.actions import ActionDefinition, Parameters
 from kms.service.exchange import ExchangeFile, ExchangeService
 from kms.service.plain_values import build_record
 
-ExchangeText = Annotated[str, Field(max_length=MAX_TEXT)]
+ExchangeText = Annotated[str, Field(max_length=MAX_TEXT + 1)]  # one more: the exchange itself says that it is too long
 SHOWN = ("name", "kind", "generation", "key_type", "kcv", "kcv_method", "state")
 
 

@@ -2,23 +2,19 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 from click.testing import CliRunner, Result
 
-from kms.bootstrap import Platform
 from kms.cli.context import Invocation
 from kms.cli.exchange import exchange_group
 from kms.errors import Code, KmsError
+from tests.fakes.lab_platform import build_lab_invocation
 from tests.unit.service.test_exchange import build_site
 
 
 def build_invocation(name: str) -> Invocation:
-    made = Invocation()
-    made.platform = cast("Platform", SimpleNamespace(exchange=build_site(name).exchange))
-    return made
+    return build_lab_invocation(exchange=build_site(name).exchange)
 
 
 @pytest.fixture

@@ -1,17 +1,15 @@
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 from click.testing import CliRunner, Result
 
-from kms.bootstrap import Platform
 from kms.card.keys import KcvMethod, KeyType
 from kms.cli.context import Invocation
 from kms.cli.keys import keys_group
 from kms.errors import Code, KmsError
 from kms.service.keys import KeyService
+from tests.fakes.lab_platform import build_lab_invocation
 from tests.fakes.master_vault import MasterVault, combine
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.records import CountingIdentifiers, TickingClock
@@ -27,9 +25,7 @@ IMPORT = ("import", "--name", "vendor", "--type", "DES2", "--kcv", KCV)
 def invocation() -> Invocation:
     vault = MasterVault()
     keys = KeyService(store=MemoryStore(), vault=vault, clock=TickingClock(), identifiers=CountingIdentifiers())
-    made = Invocation()
-    made.platform = cast("Platform", SimpleNamespace(vault=vault, keys=keys))
-    return made
+    return build_lab_invocation(vault=vault, keys=keys)
 
 
 def run(invocation: Invocation, *arguments: str, typed: str | None = None) -> Result:

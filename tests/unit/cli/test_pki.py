@@ -6,24 +6,22 @@ import pytest
 from click.testing import CliRunner, Result
 
 from kms.cli.pki import pki_group
+from kms.domain.permissions import Action
 from kms.errors import Code, KmsError
 
 
 class _Terminals:
+    """Stands for `perform`."""
+
     def __init__(self, failure: KmsError | None = None) -> None:
-        self.enrolled: dict[str, bytes] = {}
+        self.enrolled: dict[str, object] = {}
         self.failure = failure
 
-    def enrol(self, *, name: str, fingerprint: bytes, actor: str) -> None:
-        assert actor.startswith("cli:")
+    def perform(self, _ctx: object, action: Action, given: dict[str, object]) -> None:
+        assert action is Action.TERMINALS_ENROL
         if self.failure:
             raise self.failure
-        self.enrolled[name] = fingerprint
-
-
-class _Platform:
-    def __init__(self, terminals: _Terminals) -> None:
-        self.terminals = terminals
+        self.enrolled[str(given["name"])] = given["fingerprint"]
 
 
 def _run(folder: Path, *arguments: str) -> Result:
@@ -55,7 +53,7 @@ def test_a_second_init_is_refused(tmp_path: Path) -> None:
 
 def test_enrolment_goes_by_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     terminals = _Terminals()
-    monkeypatch.setattr("kms.cli.pki.get_platform", lambda _ctx: _Platform(terminals))
+    monkeypatch.setattr("kms.cli.pki.perform", terminals.perform)
     _run(tmp_path, "init")
     answer = json.loads(_run(tmp_path, "terminal", "terminal-1", "--enrol", "--json").stdout)
     assert terminals.enrolled == {"terminal-1": bytes.fromhex(answer["fingerprint"])}
@@ -63,7 +61,7 @@ def test_enrolment_goes_by_fingerprint(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_certificate_that_could_not_be_enrolled_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     terminals = _Terminals(KmsError(Code.CONFLICT, "There is a terminal of this name"))
-    monkeypatch.setattr("kms.cli.pki.get_platform", lambda _ctx: _Platform(terminals))
+    monkeypatch.setattr("kms.cli.pki.perform", terminals.perform)
     _run(tmp_path, "init")
     assert isinstance(_run(tmp_path, "terminal", "terminal-1", "--enrol").exception, KmsError)
     assert not list(tmp_path.glob("terminal-1.*"))

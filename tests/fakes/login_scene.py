@@ -25,7 +25,7 @@ from kms.service.ports import Store
 from kms.service.second_factors import SecondFactors
 from tests.fakes.master_vault import MasterVault
 from tests.fakes.memory_store import MemoryStore
-from tests.fakes.records import NOW
+from tests.fakes.records import NOW, CountingIdentifiers
 from tests.fakes.security_key import SoftwareSecurityKey
 
 ORIGIN = "https://kms.example:8445"
@@ -47,14 +47,6 @@ class SettableClock:
 
     def pass_(self, **duration: float) -> None:
         self.at += timedelta(**duration)
-
-
-class CountingIdentifiers:
-    def __init__(self) -> None:
-        self._numbers = itertools.count(1)
-
-    def new(self) -> str:
-        return f"00000000-0000-7000-8000-{next(self._numbers):012d}"
 
 
 class QuickPasswords:
@@ -86,12 +78,12 @@ class App:
 
 
 class LoginScene:
-    def __init__(self, store: Store | None = None, *, new_ids: Any = None) -> None:  # noqa: ANN401 - any Identifiers
+    def __init__(self, store: Store | None = None) -> None:
         self.store: Store = store if store is not None else MemoryStore()
         self.clock = SettableClock()
         self.vault = MasterVault()
         self.passwords = QuickPasswords()
-        ids = new_ids or CountingIdentifiers()
+        ids = CountingIdentifiers()
         secrets = (f"secret-{number}" for number in itertools.count(1))
         self.codes = OneTimeCodes(
             store=self.store, vault=self.vault, clock=self.clock, identifiers=ids, platform="test"

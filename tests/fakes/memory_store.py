@@ -27,15 +27,9 @@ from kms.domain.updates import OPEN_STATES, KeyUpdate, UpdateState
 from kms.domain.visits import Terminal, TerminalState, Visit, VisitEvent, VisitState
 from kms.errors import Code, KmsError
 from kms.service.ports import Store
+from tests.fakes import memory_people
 from tests.fakes.memory_audit import MemoryAudit
 from tests.fakes.memory_campaigns import MemoryCampaigns, MemoryCompromises
-from tests.fakes.memory_people import (
-    MemoryAccounts,
-    MemoryCredentials,
-    MemoryInvitations,
-    MemoryLoginSessions,
-    MemoryPersons,
-)
 from tests.fakes.memory_recovery import MemoryKeyFindings, MemoryPlatformState, MemoryRepairOrders
 from tests.fakes.memory_requests import MemoryRequests
 from tests.fakes.memory_rows import MemoryRepository
@@ -451,11 +445,11 @@ class MemoryTransaction:
         self.repair_orders = MemoryRepairOrders(tables.repair_orders)
         self.key_findings = MemoryKeyFindings(tables.key_findings)
         self.requests = MemoryRequests(tables.requests, tables.decisions, tables.quorums)
-        self.people = MemoryPersons(tables.people)
-        self.accounts = MemoryAccounts(tables.accounts)
-        self.credentials = MemoryCredentials(tables.credentials)
-        self.login_sessions = MemoryLoginSessions(tables.login_sessions)
-        self.invitations = MemoryInvitations(tables.invitations)
+        self.people = memory_people.MemoryPersons(tables.people)
+        self.accounts = memory_people.MemoryAccounts(tables.accounts)
+        self.credentials = memory_people.MemoryCredentials(tables.credentials)
+        self.login_sessions = memory_people.MemoryLoginSessions(tables.login_sessions)
+        self.invitations = memory_people.MemoryInvitations(tables.invitations)
         self.audit = MemoryAudit(tables.audit_records, tables.checkpoints)
 
 

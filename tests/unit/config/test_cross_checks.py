@@ -20,6 +20,37 @@ def test_fields_that_do_not_fit_together_are_named(
     assert len(faults) == 1
 
 
+@pytest.mark.parametrize(
+    ("section", "where", "what"),
+    [
+        ('origin = "https://kms.example"\ncertificate = "a.pem"', "console.private_key", "or neither"),
+        ('origin = "https://kms.example"\nrp_id = "ms.example"', "console.rp_id", "domain above it"),
+        ('origin = "https://kms.example/login"', "console.origin", "pattern"),
+        ('origin = "http://kms.example"', "console.origin", "pattern"),
+    ],
+)
+def test_a_console_that_security_keys_could_not_answer_for_is_refused(
+    write_config: WriteConfig, section: str, where: str, what: str
+) -> None:
+    faults = find_faults(write_config(("[cards]", f"[console]\n{section}\n\n[cards]")))
+    assert what in faults[where]
+    assert len(faults) == 1
+
+
+def test_security_keys_are_registered_for_the_origins_host_or_a_domain_above_it(write_config: WriteConfig) -> None:
+    origin = '[console]\norigin = "https://kms.bank.example:8445"\n'
+    assert load_config(write_config(("[cards]", f"{origin}[cards]"))).console.site == "kms.bank.example"
+    above = f'{origin}rp_id = "bank.example"\n'
+    assert load_config(write_config(("[cards]", f"{above}[cards]"))).console.site == "bank.example"
+
+
+def test_production_asks_for_https(write_config: WriteConfig) -> None:
+    console = ("[cards]", '[console]\norigin = "http://localhost:8445"\n[cards]')
+    assert load_config(write_config(console)).console.site == "localhost"
+    faults = find_faults(write_config(console, ('mode = "lab"', 'mode = "production"')))
+    assert faults.keys() == {"console.origin"}
+
+
 def test_production_refuses_keys_that_leave_the_token(write_config: WriteConfig) -> None:
     transient = ('token_label = "issuer"', 'token_label = "issuer"\nallow_transient_plaintext = true')
     assert load_config(write_config(transient)).hsm.allow_transient_plaintext

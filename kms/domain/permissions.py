@@ -56,6 +56,7 @@ class Action(StrEnum):
     RECOVERY_CONFIRM = "recovery.confirm"
     # people
     PEOPLE_ADD = "people.add"
+    PEOPLE_ADD_ACCOUNT = "people.add-account"
     PEOPLE_CHANGE = "people.change"
     PEOPLE_DISABLE = "people.disable"
     PEOPLE_ENABLE = "people.enable"
@@ -131,6 +132,7 @@ PERMISSIONS: Mapping[Action, Permission] = {
     Action.AUDIT_KEY_REPLACE: Permission(_OFFICER, 1),
     Action.RECOVERY_CONFIRM: Permission(_OFFICER, 1),
     Action.PEOPLE_ADD: Permission(_ADMINISTRATOR, 1, _OFFICER),
+    Action.PEOPLE_ADD_ACCOUNT: Permission(_ADMINISTRATOR, 1, _OFFICER),
     Action.PEOPLE_CHANGE: Permission(_ADMINISTRATOR, 1, _OFFICER),
     Action.PEOPLE_DISABLE: Permission(_ADMINISTRATOR | _OFFICER),
     Action.PEOPLE_ENABLE: Permission(_ADMINISTRATOR, 1, _OFFICER),

@@ -9,6 +9,7 @@ from kms.service.cards import CardService
 from kms.service.compromise import CompromiseService
 from kms.service.exchange import ExchangeService
 from kms.service.keys import KeyService
+from kms.service.people import PeopleService
 from kms.service.policies import PolicyService
 from kms.service.quorums import QuorumService
 from kms.service.recovery import RecoveryService
@@ -34,6 +35,8 @@ class ActingServices(Protocol):
     def exchange(self) -> ExchangeService: ...
     @property
     def keys(self) -> KeyService: ...
+    @property
+    def people(self) -> PeopleService: ...
     @property
     def policies(self) -> PolicyService: ...
     @property

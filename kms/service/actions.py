@@ -32,6 +32,14 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, val_json_bytes="hex", ser_json_bytes="hex")
 
 
+@dataclass(frozen=True)
+class Performer:
+    """Who an action is carried out for. `actor`: for the audit log. `person_id`: who asked for it."""
+
+    actor: str
+    person_id: str
+
+
 P = TypeVar("P", bound=Parameters)
 
 
@@ -39,15 +47,15 @@ P = TypeVar("P", bound=Parameters)
 class ActionDefinition(Generic[P]):
     """How one action is asked for and carried out.
 
-    `describe`: the whole action in words, exact enough to be signed. `execute`: gets the parameters and the actor for
-    the audit log; its result is shown to who asked. `approvals`: how many these parameters take, where that is more
+    `describe`: the whole action in words, exact enough to be signed. `execute`: gets the parameters and for whom it
+    is done; its result is shown to who asked. `approvals`: how many these parameters take, where that is more
     than the table says.
     """
 
     action: Action
     parameters: type[P]
     describe: Callable[[P], str]
-    execute: Callable[[P, str], Mapping[str, object]]
+    execute: Callable[[P, Performer], Mapping[str, object]]
     approvals: Callable[[P], int] = lambda _parameters: 0
 
     def parse(self, raw: Mapping[str, object]) -> P:
@@ -131,7 +139,8 @@ class ActionService:
             quorums = reading.requests.list_quorums()
         quorum = compute_quorum(action, quorums, at_least=definition.approvals(parameters))
         if quorum == 0 or principal.development:
-            return Submitted(result=definition.execute(parameters, principal.actor))
+            by = Performer(principal.actor, principal.person_id)
+            return Submitted(result=definition.execute(parameters, by))
         return Submitted(request=self._add_request(principal, definition, parameters, quorum, reason))
 
     def preview(self, principal: Principal, action: Action, raw: Mapping[str, object]) -> str:

@@ -26,7 +26,7 @@ from kms.domain.requests import (
     is_complete,
 )
 from kms.errors import Code, KmsError
-from kms.service.actions import ActionRegistry
+from kms.service.actions import ActionRegistry, Performer
 from kms.service.plain_values import to_plain
 from kms.service.ports import Clock, Identifiers, Store, Transaction
 from kms.service.recovery import check_normal
@@ -180,10 +180,10 @@ class RequestService:
 
     def _execute(self, request: Request) -> RequestRecord:
         definition = self._registry.get(request.action)
-        actor = f"{PERSON}{request.requester_name}{BY_REQUEST}{request.id})"
+        by = Performer(f"{PERSON}{request.requester_name}{BY_REQUEST}{request.id})", request.requested_by)
         try:
             parameters = definition.parse(json.loads(request.parameters))
-            result = json.dumps(to_plain(definition.execute(parameters, actor)), sort_keys=True)
+            result = json.dumps(to_plain(definition.execute(parameters, by)), sort_keys=True)
             state = RequestState.EXECUTED
         except KmsError as error:
             state, result = RequestState.FAILED, f"{error.code}: {error.detail}"

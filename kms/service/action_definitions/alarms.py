@@ -22,6 +22,6 @@ def define_alarms(alarms: AlarmService) -> tuple[ActionDefinition[Any], ...]:
             Action.ALARMS_ACKNOWLEDGE,
             AcknowledgeAlarm,
             lambda given: f"Look into alarm {given.alarm}.",
-            lambda given, actor: build_record(alarms.acknowledge(given.alarm, actor=actor)),
+            lambda given, by: build_record(alarms.acknowledge(given.alarm, actor=by.actor)),
         ),
     )

@@ -46,26 +46,26 @@ def define_campaigns(campaigns: CampaignService, progress: Progress) -> tuple[Ac
             Action.CAMPAIGNS_CREATE,
             CreateCampaign,
             lambda given: _describe(given.asked),
-            lambda given, actor: build_campaign_record(campaigns.create(given.asked, actor=actor, progress=progress)),
+            lambda given, by: build_campaign_record(campaigns.create(given.asked, actor=by.actor, progress=progress)),
         ),
         ActionDefinition(
             Action.CAMPAIGNS_PAUSE,
             PauseCampaign,
             lambda given: f"Pause campaign {given.name}. {given.because}".rstrip(),
-            lambda given, actor: build_campaign_record(campaigns.pause(given.name, actor=actor, why=given.because)),
+            lambda given, by: build_campaign_record(campaigns.pause(given.name, actor=by.actor, why=given.because)),
         ),
         ActionDefinition(
             Action.CAMPAIGNS_RESUME,
             ResumeCampaign,
             lambda given: f"Go on with campaign {given.name}.",
-            lambda given, actor: build_campaign_record(campaigns.resume(given.name, actor=actor, progress=progress)),
+            lambda given, by: build_campaign_record(campaigns.resume(given.name, actor=by.actor, progress=progress)),
         ),
         ActionDefinition(
             Action.CAMPAIGNS_CANCEL,
             CancelCampaign,
             lambda given: f"Cancel what is left of campaign {given.name}: {given.because}",
-            lambda given, actor: build_campaign_record(
-                campaigns.cancel(given.name, actor=actor, why=given.because, progress=progress)
+            lambda given, by: build_campaign_record(
+                campaigns.cancel(given.name, actor=by.actor, why=given.because, progress=progress)
             ),
         ),
     )

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from kms.domain.permissions import Action
 from kms.service.action_definitions.forms import Identity, Name, Why, say_bytes
-from kms.service.actions import ActionDefinition, Parameters
+from kms.service.actions import ActionDefinition, Parameters, Performer
 from kms.service.cards import CardService, Progress
 from kms.service.plain_values import build_record
 from kms.service.repair import RepairReport, RepairService
@@ -60,28 +60,28 @@ def define_cards(cards: CardService, repair: RepairService, progress: Progress) 
                 f"Enrol the cards of a file of {len(given.content)} bytes, SHA-256 "
                 f"{hashlib.sha256(given.content).hexdigest()}, batch {given.batch or '(none)'}."
             ),
-            lambda given, actor: build_record(
-                cards.import_file(given.content, actor=actor, batch=given.batch, progress=progress)
+            lambda given, by: build_record(
+                cards.import_file(given.content, actor=by.actor, batch=given.batch, progress=progress)
             ),
         ),
         ActionDefinition(
             Action.CARDS_QUARANTINE,
             QuarantineCard,
             lambda given: f"Set card {say_bytes(given.card)} aside: {given.reason}",
-            lambda given, actor: build_record(repair.quarantine(given.card, reason=given.reason, actor=actor)),
+            lambda given, by: build_record(repair.quarantine(given.card, reason=given.reason, actor=by.actor)),
         ),
         ActionDefinition(
             Action.CARDS_RELEASE,
             OneCard,
             lambda given: f"Serve card {say_bytes(given.card)} again.",
-            lambda given, actor: build_record(cards.release(given.card, actor=actor)),
+            lambda given, by: build_record(cards.release(given.card, actor=by.actor)),
         ),
         ActionDefinition(
             Action.CARDS_PROTOCOLS,
             SetProtocols,
             _describe_protocols,
-            lambda given, actor: build_record(
-                cards.set_protocols(given.card, given.scp02_i, given.scp03_i, actor=actor)
+            lambda given, by: build_record(
+                cards.set_protocols(given.card, given.scp02_i, given.scp03_i, actor=by.actor)
             ),
         ),
         *_define_repair(repair),
@@ -89,8 +89,8 @@ def define_cards(cards: CardService, repair: RepairService, progress: Progress) 
 
 
 def _define_repair(repair: RepairService) -> tuple[ActionDefinition[Any], ...]:
-    def order(given: OrderRepair, actor: str) -> dict[str, object]:
-        repair.order(given.card, given.terminal, actor=actor)
+    def order(given: OrderRepair, by: Performer) -> dict[str, object]:
+        repair.order(given.card, given.terminal, actor=by.actor)
         return build_repair_record(repair.show(given.card))
 
     return (
@@ -106,13 +106,13 @@ def _define_repair(repair: RepairService) -> tuple[ActionDefinition[Any], ...]:
             lambda given: (
                 f"Set the records of card {say_bytes(given.card)} to what was found on it, and serve it again."
             ),
-            lambda given, actor: build_repair_record(repair.confirm(given.card, actor=actor)),
+            lambda given, by: build_repair_record(repair.confirm(given.card, actor=by.actor)),
         ),
         ActionDefinition(
             Action.CARDS_REPAIR_CANCEL,
             OneCard,
             lambda given: f"Drop the repair of card {say_bytes(given.card)} with what it found.",
-            lambda given, actor: build_record(repair.cancel(given.card, actor=actor)),
+            lambda given, by: build_record(repair.cancel(given.card, actor=by.actor)),
         ),
     )
 

@@ -48,18 +48,18 @@ def define_exchange(exchange: ExchangeService) -> tuple[ActionDefinition[Any], .
             Action.EXCHANGE_OFFER,
             OfferKeys,
             lambda given: f"Offer this platform's public keys to peer {given.peer}.",
-            lambda given, actor: build_file_record(exchange.offer(given.peer, actor=actor)),
+            lambda given, by: build_file_record(exchange.offer(given.peer, actor=by.actor)),
         ),
         ActionDefinition(
             Action.EXCHANGE_ANSWER,
             AnswerOffer,
             _describe_answer,
-            lambda given, actor: build_file_record(
+            lambda given, by: build_file_record(
                 exchange.answer(
                     given.peer,
                     given.offer,
                     given.fingerprint,
-                    actor=actor,
+                    actor=by.actor,
                     renew=given.new_generation,
                     replace_key=given.new_peer_key,
                 )
@@ -72,9 +72,9 @@ def define_exchange(exchange: ExchangeService) -> tuple[ActionDefinition[Any], .
                 f"Take the KEK of peer {given.peer} out of the answer with the fingerprint "
                 f"{say_bytes(given.fingerprint)}.{_say_pin(given.new_peer_key)}"
             ),
-            lambda given, actor: build_kek_record(
+            lambda given, by: build_kek_record(
                 exchange.accept(
-                    given.peer, given.answer, given.fingerprint, actor=actor, replace_key=given.new_peer_key
+                    given.peer, given.answer, given.fingerprint, actor=by.actor, replace_key=given.new_peer_key
                 )
             ),
         ),

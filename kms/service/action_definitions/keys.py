@@ -41,11 +41,11 @@ def define_keys(
             Action.KEYS_GENERATE,
             GenerateKey,
             _describe_generate,
-            lambda given, actor: build_record(
+            lambda given, by: build_record(
                 keys.generate_master(
                     given.kind,
                     given.name,
-                    actor=actor,
+                    actor=by.actor,
                     new_generation=given.new_generation,
                     valid_for=timedelta(days=given.valid_days) if given.valid_days is not None else None,
                 )
@@ -55,8 +55,8 @@ def define_keys(
             Action.KEYS_DEACTIVATE,
             OneGeneration,
             lambda given: f"End the use of master key {given.name}, generation {given.generation}: {given.because}",
-            lambda given, actor: build_record(
-                keys.deactivate(given.name, given.generation, actor=actor, why=given.because)
+            lambda given, by: build_record(
+                keys.deactivate(given.name, given.generation, actor=by.actor, why=given.because)
             ),
         ),
         ActionDefinition(
@@ -66,8 +66,10 @@ def define_keys(
                 f"Mark master key {given.name}, generation {given.generation}, and every key set derived from it "
                 f"COMPROMISED, and replace them by a campaign: {given.because}"
             ),
-            lambda given, actor: _build_report(
-                compromise.compromise(given.name, given.generation, actor=actor, why=given.because, progress=progress)
+            lambda given, by: _build_report(
+                compromise.compromise(
+                    given.name, given.generation, actor=by.actor, why=given.because, progress=progress
+                )
             ),
         ),
     )

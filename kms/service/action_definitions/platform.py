@@ -33,19 +33,19 @@ def define_platform(
             Action.AUDIT_KEY_REPLACE,
             Nothing,
             lambda _given: "Make a new key that signs the audit log; the present one signs who comes after it.",
-            lambda _given, actor: build_record(audit_log.replace_key(actor=actor)),
+            lambda _given, by: build_record(audit_log.replace_key(actor=by.actor)),
         ),
         ActionDefinition(
             Action.RECOVERY_CONFIRM,
             Nothing,
             lambda _given: "End recovery: this is the database that the platform goes on with; what was found stands.",
-            lambda _given, actor: build_record(recovery.confirm(actor=actor)),
+            lambda _given, by: build_record(recovery.confirm(actor=by.actor)),
         ),
         ActionDefinition(
             Action.QUORUM_SET,
             SetQuorum,
             lambda given: f"Let {given.action} take the approval of {given.approvals} other persons from now on.",
-            lambda given, actor: build_record(quorums.set(given.action, given.approvals, actor=actor)),
+            lambda given, by: build_record(quorums.set(given.action, given.approvals, actor=by.actor)),
             lambda given: quorums.find(given.action),
         ),
     )

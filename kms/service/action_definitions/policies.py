@@ -7,7 +7,7 @@ from pydantic import Field
 from kms.domain.permissions import Action
 from kms.domain.policies import Policy
 from kms.domain.policy_text import build_policy_text
-from kms.service.actions import ActionDefinition, Parameters
+from kms.service.actions import ActionDefinition, Parameters, Performer
 from kms.service.plain_values import build_record
 from kms.service.policies import PolicyService, Progress
 
@@ -23,9 +23,9 @@ class ApplyPolicies(Parameters):
 def define_policies(policies: PolicyService, progress: Progress) -> tuple[ActionDefinition[Any], ...]:
     """The definitions of policies.*."""
 
-    def apply(given: ApplyPolicies, actor: str) -> dict[str, object]:
+    def apply(given: ApplyPolicies, by: Performer) -> dict[str, object]:
         applied = policies.apply(
-            given.policies, whole=given.whole, expected=given.expected, actor=actor, progress=progress
+            given.policies, whole=given.whole, expected=given.expected, actor=by.actor, progress=progress
         )
         return build_record(applied.plan, settled=applied.settled)
 

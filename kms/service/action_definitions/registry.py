@@ -5,6 +5,7 @@ from kms.service.action_definitions.campaigns import define_campaigns
 from kms.service.action_definitions.cards import define_cards
 from kms.service.action_definitions.exchange import define_exchange
 from kms.service.action_definitions.keys import define_keys
+from kms.service.action_definitions.people import define_people
 from kms.service.action_definitions.platform import define_platform
 from kms.service.action_definitions.policies import define_policies
 from kms.service.action_definitions.terminals import define_terminals
@@ -31,6 +32,7 @@ def build_registry(
         *define_cards(services.cards, services.repair, progress),
         *define_exchange(services.exchange),
         *define_keys(services.keys, services.compromise, progress),
+        *define_people(services.people),
         *define_platform(services.audit_log, services.recovery, services.quorums),
         *define_policies(services.policies, progress),
         *define_terminals(services.terminals),

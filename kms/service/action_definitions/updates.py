@@ -10,7 +10,7 @@ from kms.card.keys import KeyType
 from kms.domain.permissions import Action
 from kms.domain.updates import UpdateReason
 from kms.service.action_definitions.forms import Aid, Identity, Moment, Name, Why, say_bytes, say_time
-from kms.service.actions import ActionDefinition, Parameters
+from kms.service.actions import ActionDefinition, Parameters, Performer
 from kms.service.plain_values import build_record
 from kms.service.updates import UpdateService
 
@@ -38,13 +38,13 @@ def define_updates(updates: UpdateService, force_without: int) -> tuple[ActionDe
     def count_approvals(given: ForceUpdate) -> int:
         return 1 if updates.count_forced(given.card, given.aid) > force_without else 0
 
-    def force(given: ForceUpdate, actor: str) -> dict[str, object]:
+    def force(given: ForceUpdate, by: Performer) -> dict[str, object]:
         if given.aid is not None:
             forced = [
                 updates.force(
                     given.card,
                     given.aid,
-                    actor=actor,
+                    actor=by.actor,
                     reason=given.reason,
                     deadline=given.deadline,
                     key_type=given.key_type,
@@ -53,7 +53,7 @@ def define_updates(updates: UpdateService, force_without: int) -> tuple[ActionDe
         else:
             forced = list(
                 updates.force_ssds(
-                    given.card, actor=actor, reason=given.reason, deadline=given.deadline, key_type=given.key_type
+                    given.card, actor=by.actor, reason=given.reason, deadline=given.deadline, key_type=given.key_type
                 )
             )
         rows = [
@@ -68,13 +68,13 @@ def define_updates(updates: UpdateService, force_without: int) -> tuple[ActionDe
             Action.UPDATES_CANCEL,
             OneUpdate,
             lambda given: f"Cancel key update {given.update}: {given.because}",
-            lambda given, actor: build_record(updates.cancel(given.update, actor=actor, why=given.because)),
+            lambda given, by: build_record(updates.cancel(given.update, actor=by.actor, why=given.because)),
         ),
         ActionDefinition(
             Action.UPDATES_ALLOW,
             OneUpdate,
             lambda given: f"Allow update {given.update} under a key set past its end and grace: {given.because}",
-            lambda given, actor: build_record(updates.allow_past_end(given.update, actor=actor, why=given.because)),
+            lambda given, by: build_record(updates.allow_past_end(given.update, actor=by.actor, why=given.because)),
         ),
     )
 

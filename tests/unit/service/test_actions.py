@@ -13,7 +13,7 @@ from kms.domain.permissions import Action
 from kms.domain.recovery import PlatformCondition, PlatformState
 from kms.domain.requests import Quorum, RequestState, check_unchanged
 from kms.errors import Code, KmsError
-from kms.service.actions import ActionDefinition, ActionRegistry, ActionService, Parameters, Submitted
+from kms.service.actions import ActionDefinition, ActionRegistry, ActionService, Parameters, Performer, Submitted
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.principals import ADMIN, ALICE, AUDITOR, DEVELOPER, OPERATOR
 from tests.fakes.records import NOW, CountingIdentifiers, TickingClock
@@ -43,8 +43,8 @@ class Desk:
         )
 
     def define(self, action: Action) -> ActionDefinition[Naming]:
-        def execute(parameters: Naming, actor: str) -> Mapping[str, object]:
-            self.done.append((parameters.name, actor))
+        def execute(parameters: Naming, by: Performer) -> Mapping[str, object]:
+            self.done.append((parameters.name, by.actor))
             return {"name": parameters.name}
 
         return ActionDefinition(

@@ -13,7 +13,7 @@ from kms.domain.permissions import Action
 from kms.domain.recovery import PlatformCondition, PlatformState
 from kms.domain.requests import Decision, Quorum, Request, RequestState
 from kms.errors import Code, KmsError
-from kms.service.actions import ActionDefinition, ActionRegistry, ActionService, Parameters
+from kms.service.actions import ActionDefinition, ActionRegistry, ActionService, Parameters, Performer
 from kms.service.requests import RequestRecord, RequestService, Signature
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.principals import ALICE, ALICE_AGAIN, AUDITOR, BOB, CAROL, OPERATOR
@@ -69,8 +69,8 @@ class Desk:
             with self.store.transaction() as transaction:
                 transaction.requests.set_quorum(Quorum(Action.KEYS_GENERATE, quorum, NOW))
 
-    def execute(self, given: Naming, actor: str) -> Mapping[str, object]:
-        self.done.append((given.name, actor))
+    def execute(self, given: Naming, by: Performer) -> Mapping[str, object]:
+        self.done.append((given.name, by.actor))
         if self.fail_with is not None:
             raise self.fail_with
         return {"name": given.name, "kcv": b"\xab"}

@@ -87,6 +87,7 @@ class Code(StrEnum):
     LOGIN_REFUSED = "login.refused"
     LOGIN_LOCKED = "login.locked"
     LOGIN_INVITATION = "login.invitation"
+    FORM_FORGED = "form.forged"
     PERSON_NOT_PERMITTED = "person.not-permitted"
     REQUEST_CHANGED = "request.changed"
     REQUEST_OWN = "request.own"

@@ -14,6 +14,7 @@ from functools import cached_property
 
 from sqlalchemy import Connection, Engine, text
 
+from kms.db.console_queries import SqlConsoleQueries
 from kms.db.engine import READING, build_engine
 from kms.db.faults import UPGRADE_HINT, translate_faults
 from kms.db.queries import SqlQueries
@@ -207,6 +208,11 @@ class SqlTransaction:
     def queries(self) -> SqlQueries:
         """Lists for people, over several tables; no part of the port."""
         return SqlQueries(self._connection)
+
+    @cached_property
+    def console(self) -> SqlConsoleQueries:
+        """What the console's pages read; no part of the port."""
+        return SqlConsoleQueries(self._connection)
 
     @cached_property
     def audit(self) -> SqlAuditRepository:

@@ -23,6 +23,7 @@ from kms.db.repositories.applications import SqlApplicationRepository
 from kms.db.repositories.audit import ChainWriter, SqlAuditRepository
 from kms.db.repositories.campaigns import SqlCampaignRepository
 from kms.db.repositories.cards import SqlCardRepository
+from kms.db.repositories.ceremonies import SqlCeremonyRepository
 from kms.db.repositories.compromises import SqlCompromises
 from kms.db.repositories.housekeeping import SqlHousekeepingRepository
 from kms.db.repositories.key_sets import SqlKeySetRepository
@@ -53,7 +54,7 @@ from kms.db.sweeps import SqlSweeps
 from kms.db.watch import DatabaseWatch
 from kms.errors import Code, KmsError
 
-SCHEMA_REVISION = "0011"
+SCHEMA_REVISION = "0012"
 """The migration this code is written for; a test compares it with the newest file in migrations/versions."""
 
 
@@ -203,6 +204,11 @@ class SqlTransaction:
     def requests(self) -> SqlRequestRepository:
         """Requests that need approval."""
         return SqlRequestRepository(self._connection)
+
+    @cached_property
+    def ceremonies(self) -> SqlCeremonyRepository:
+        """Ceremonies."""
+        return SqlCeremonyRepository(self._connection)
 
     @cached_property
     def queries(self) -> SqlQueries:

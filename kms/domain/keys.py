@@ -32,7 +32,8 @@ class Delivery(StrEnum):
 class MasterKind(StrEnum):
     """What a master key derives.
 
-    Two derive nothing: a peer's KEK (by the peer's name) wraps, or unwraps; the login key computes MACs.
+    Three derive nothing: a peer's KEK (by the peer's name) wraps, or unwraps; the backup key wraps; the login key
+    computes MACs.
     """
 
     VENDOR = "vendor"
@@ -40,6 +41,7 @@ class MasterKind(StrEnum):
     SSD_INITIAL = "ssd-initial"
     SSD = "ssd"
     PEER_KEK = "peer-kek"
+    BACKUP = "backup"  # wraps backups of masters
     LOGIN = "login"  # computes CMACs: the secrets of one-time codes follow from it
 
 

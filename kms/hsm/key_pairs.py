@@ -94,7 +94,7 @@ def sign(connection: Connection, object_id: bytes, data: bytes, now: float) -> b
 
 def get_private_key(connection: Connection, object_id: bytes, template: Template, now: float) -> PrivateKey:
     """The private half with its attributes compared. Raises `key.missing`, `key.ambiguous`, `key.attributes`."""
-    key = _find(connection, object_id, ObjectClass.PRIVATE_KEY)
+    key = find_half(connection, object_id, ObjectClass.PRIVATE_KEY)
     if key is None:
         check_absence(connection, now)
         raise _build_missing(object_id)
@@ -106,12 +106,13 @@ def get_private_key(connection: Connection, object_id: bytes, template: Template
 
 def _find_pair(connection: Connection, object_id: bytes) -> tuple[Key | None, Key | None]:
     return (
-        _find(connection, object_id, ObjectClass.PRIVATE_KEY),
-        _find(connection, object_id, ObjectClass.PUBLIC_KEY),
+        find_half(connection, object_id, ObjectClass.PRIVATE_KEY),
+        find_half(connection, object_id, ObjectClass.PUBLIC_KEY),
     )
 
 
-def _find(connection: Connection, object_id: bytes, object_class: ObjectClass) -> Key | None:
+def find_half(connection: Connection, object_id: bytes, object_class: ObjectClass) -> Key | None:
+    """The one lasting key of this class and CKA_ID, or None. Raises `key.ambiguous`."""
     search = {Attribute.CLASS: object_class, Attribute.TOKEN: True, Attribute.ID: object_id}
     found = [item for item in connection.hsm_session.get_objects(search) if isinstance(item, Key)]
     if len(found) > 1:

@@ -90,7 +90,7 @@ def get_master(connection: Connection, ref: MasterRef, now: float) -> LoadedMast
                 Code.KEY_MISSING,
                 f"no master key with object id {ref.object_id.hex().upper()} in the HSM; is this the right token?",
             )
-        master = load_master(secret, ref.object_id)
+        master = load_master(secret, ref.object_id, ref.key_type)
         master.checked_at = now
     if master.key_type is not ref.key_type:
         raise KmsError(
@@ -118,13 +118,24 @@ def find_object(connection: Connection, object_id: bytes) -> SecretKey | None:
     return found[0]
 
 
-def load_master(secret: SecretKey, object_id: bytes) -> LoadedMaster:
-    """Check a found object against the template of its use and learn its type. Raises `key.attributes`."""
+def load_master(secret: SecretKey, object_id: bytes, recorded: KeyType | None = None) -> LoadedMaster:
+    """Check a found object against the template of its use and learn its type. Raises `key.attributes`.
+
+    `recorded`: the AES type taken where the token does not keep CKA_VALUE_LEN of a key that was unwrapped (SoftHSM2
+    gives 0); the check value says whether it is right.
+    """
     use = find_master_use(secret)
     check_attributes(secret, MASTER_TEMPLATES[use])
     found = secret.get_attributes([Attribute.KEY_TYPE, Attribute.VALUE_LEN])
     if use is not MasterUse.DERIVE:
         return _load_kek(secret, object_id, use, found)
+    if (
+        recorded is not None
+        and recorded.is_aes
+        and found[Attribute.KEY_TYPE] is TokenKeyType.AES
+        and not found.get(Attribute.VALUE_LEN)
+    ):
+        return LoadedMaster(object_id, recorded, secret)
     for key_type, token_type in TOKEN_TYPES.items():
         if found[Attribute.KEY_TYPE] is token_type and (
             not key_type.is_aes or found.get(Attribute.VALUE_LEN) == key_type.length

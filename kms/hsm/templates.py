@@ -139,6 +139,12 @@ TRANSPORT_PRIVATE = Template(
 )
 TRANSPORT_PUBLIC = Template("public transport", MechanismFlag.WRAP, _PUBLIC_ATTRIBUTES)
 
+# A ceremony's own pair: as a transport key, but the service's login destroys it when the ceremony is over.
+CEREMONY_PRIVATE = Template(
+    "private ceremony", MechanismFlag.UNWRAP, {**TRANSPORT_PRIVATE.attributes, Attribute.DESTROYABLE: True}
+)
+CEREMONY_PUBLIC = Template("public ceremony", MechanismFlag.WRAP, {**_PUBLIC_ATTRIBUTES, Attribute.DESTROYABLE: True})
+
 MASTER_TEMPLATES = {
     MasterUse.DERIVE: MASTER,
     MasterUse.WRAP_FOR_PEER: WRAPPING_KEK,

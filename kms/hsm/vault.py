@@ -14,6 +14,7 @@ from kms.domain.keys import PlatformKeyPurpose
 from kms.domain.token_objects import ExpectedObject, ObjectReport
 from kms.errors import Code, KmsError
 from kms.hsm import keks, key_pairs, masters, objects
+from kms.hsm.ceremony_keys import TokenCeremonyKeys
 from kms.hsm.gateway import Gateway
 from kms.hsm.scope import TokenScope
 from kms.hsm.self_check import SelfCheck, run_self_check
@@ -34,6 +35,11 @@ class TokenVault:
         self._watch: Watch | None = None
         self._watch_process = 0
         self._watch_lock = threading.Lock()
+
+    @property
+    def ceremony_keys(self) -> TokenCeremonyKeys:
+        """The token's part in ceremonies (`kms.service.ceremonies.ports.CeremonyKeys`)."""
+        return TokenCeremonyKeys(self._gateway)
 
     @contextmanager
     def open_scope(self) -> Iterator[TokenScope]:

@@ -23,6 +23,7 @@ from kms.domain.updates import KeyUpdate
 from kms.domain.visits import Terminal, Visit, VisitEvent
 from kms.service.audit_ports import AuditRepository
 from kms.service.campaign_ports import CampaignRepository, Compromises
+from kms.service.ceremony_ports import CeremonyRepository
 from kms.service.people_ports import (
     AccountRepository,
     CredentialRepository,
@@ -245,6 +246,8 @@ class Transaction(Protocol):
     def key_findings(self) -> KeyFindingRepository: ...
     @property
     def requests(self) -> RequestRepository: ...
+    @property
+    def ceremonies(self) -> CeremonyRepository: ...
     @property
     def people(self) -> PersonRepository: ...
     @property

@@ -15,6 +15,8 @@ from kms.domain.alarms import Alarm
 from kms.domain.audit_chain import AuditRecord, Checkpoint
 from kms.domain.campaigns import Campaign, CampaignState
 from kms.domain.cards import Application, Card, CardState, DomainKind, SecurityDomain
+from kms.domain.ceremonies import Ceremony, StepRecord
+from kms.domain.key_components import KeyComponent
 from kms.domain.keys import KeySet, KeyState, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
 from kms.domain.leases import JobRun, Lease
 from kms.domain.pending import PendingCursor, PendingFilter, PendingItem, PendingRow, PendingRows
@@ -30,6 +32,7 @@ from kms.service.ports import Store
 from tests.fakes import memory_people
 from tests.fakes.memory_audit import MemoryAudit
 from tests.fakes.memory_campaigns import MemoryCampaigns, MemoryCompromises
+from tests.fakes.memory_ceremonies import MemoryCeremonies
 from tests.fakes.memory_recovery import MemoryKeyFindings, MemoryPlatformState, MemoryRepairOrders
 from tests.fakes.memory_requests import MemoryRequests
 from tests.fakes.memory_rows import MemoryRepository
@@ -406,6 +409,9 @@ class Tables:
     leases: dict[str, Lease] = field(default_factory=dict)
     job_runs: dict[str, JobRun] = field(default_factory=dict)
     requests: dict[str, Request] = field(default_factory=dict)
+    ceremonies: dict[str, Ceremony] = field(default_factory=dict)
+    ceremony_steps: dict[str, StepRecord] = field(default_factory=dict)
+    key_components: dict[str, KeyComponent] = field(default_factory=dict)
     decisions: list[Approval] = field(default_factory=list)
     quorums: dict[str, Quorum] = field(default_factory=dict)
     people: dict[str, Person] = field(default_factory=dict)
@@ -444,6 +450,7 @@ class MemoryTransaction:
         self.platform_state = MemoryPlatformState(tables.platform_state)
         self.repair_orders = MemoryRepairOrders(tables.repair_orders)
         self.key_findings = MemoryKeyFindings(tables.key_findings)
+        self.ceremonies = MemoryCeremonies(tables.ceremonies, tables.ceremony_steps, tables.key_components)
         self.requests = MemoryRequests(tables.requests, tables.decisions, tables.quorums)
         self.people = memory_people.MemoryPersons(tables.people)
         self.accounts = memory_people.MemoryAccounts(tables.accounts)

@@ -6,6 +6,7 @@ from kms.db.models.audit_events import AuditCheckpointRow, AuditEventRow
 from kms.db.models.base import Base
 from kms.db.models.campaigns import CampaignRow
 from kms.db.models.cards import CardRow
+from kms.db.models.ceremonies import CeremonyRow, KeyComponentRow, StepRecordRow
 from kms.db.models.key_sets import KeySetRow
 from kms.db.models.key_updates import KeyUpdateRow
 from kms.db.models.leases import JobRunRow, LeaseRow
@@ -30,9 +31,11 @@ __all__ = [
     "Base",
     "CampaignRow",
     "CardRow",
+    "CeremonyRow",
     "CredentialRow",
     "InvitationRow",
     "JobRunRow",
+    "KeyComponentRow",
     "KeyFindingRow",
     "KeySetRow",
     "KeyUpdateRow",
@@ -49,6 +52,7 @@ __all__ = [
     "RepairOrderRow",
     "RequestRow",
     "SecurityDomainRow",
+    "StepRecordRow",
     "TerminalRow",
     "TransferRow",
     "VisitEventRow",

@@ -2,9 +2,17 @@
 
 from collections.abc import Sequence
 
+from sqlalchemy import bindparam, select
+
 from kms.db.models import ApplicationRow
 from kms.db.repositories.base import SqlRepository
 from kms.domain.cards import Application
+
+_FOR_CARD = (
+    select(ApplicationRow.__table__)
+    .where(ApplicationRow.card_id == bindparam("card_id"))
+    .order_by(ApplicationRow.requested_at, ApplicationRow.id)
+)
 
 
 class SqlApplicationRepository(SqlRepository[Application]):
@@ -24,8 +32,4 @@ class SqlApplicationRepository(SqlRepository[Application]):
 
     def list_for_card(self, card_id: str) -> Sequence[Application]:
         """All applications on the card, oldest first."""
-        return self._list(
-            self._select()
-            .where(ApplicationRow.card_id == card_id)
-            .order_by(ApplicationRow.requested_at, ApplicationRow.id)
-        )
+        return self._list(_FOR_CARD, card_id=card_id)

@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from kms.db.models import CardRow, KeyUpdateRow, SecurityDomainRow
 from kms.db.repositories.base import SqlRepository
 from kms.db.repositories.key_updates import build_served
 from kms.domain.cards import Card, CardState
 from kms.errors import Code, KmsError
+
+_CLAIM = (
+    update(CardRow)
+    .where(CardRow.id == bindparam("card_id"), CardRow.version == bindparam("read_version"))
+    .values(version=bindparam("next_version"))
+)
 
 
 class SqlCardRepository(SqlRepository[Card]):
@@ -39,6 +45,6 @@ class SqlCardRepository(SqlRepository[Card]):
     def claim(self, card: Card) -> None:
         """Count up the card's version where the stored one is `card.version`. Raises `visit.conflict`."""
         # One conditional UPDATE decides between two workers that took the same step; no read comes before it.
-        statement = update(CardRow).where(CardRow.id == card.id, CardRow.version == card.version)
-        if self._write(statement.values(version=card.version + 1)) == 0:
+        versions = {"card_id": card.id, "read_version": card.version, "next_version": card.version + 1}
+        if self._write(_CLAIM, versions) == 0:
             raise KmsError(Code.VISIT_CONFLICT, "Another request has taken this card's next step already.")

@@ -2,9 +2,18 @@
 
 from collections.abc import Sequence
 
+from sqlalchemy import bindparam, select
+
 from kms.db.models import KeySetRow, SecurityDomainRow
 from kms.db.repositories.base import SqlRepository
 from kms.domain.keys import KeySet
+
+_FOR_CARD = (
+    select(KeySetRow.__table__)
+    .join(SecurityDomainRow, SecurityDomainRow.id == KeySetRow.security_domain_id)
+    .where(SecurityDomainRow.card_id == bindparam("card_id"))
+    .order_by(KeySetRow.created_at, KeySetRow.id)
+)
 
 
 class SqlKeySetRepository(SqlRepository[KeySet]):
@@ -28,9 +37,4 @@ class SqlKeySetRepository(SqlRepository[KeySet]):
 
     def list_for_card(self, card_id: str) -> Sequence[KeySet]:
         """All key sets of a card's security domains, oldest first."""
-        return self._list(
-            self._select()
-            .join(SecurityDomainRow, SecurityDomainRow.id == KeySetRow.security_domain_id)
-            .where(SecurityDomainRow.card_id == card_id)
-            .order_by(KeySetRow.created_at, KeySetRow.id)
-        )
+        return self._list(_FOR_CARD, card_id=card_id)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, exists, func, or_, select, update
 
 from kms.db.faults import translate_faults
 from kms.db.models import CampaignRow, KeyUpdateRow, SecurityDomainRow
@@ -34,15 +34,7 @@ class SqlKeyUpdateRepository(SqlRepository[KeyUpdate]):
 
         Not those that wait for their campaign (`build_served`).
         """
-        isd_first = case((SecurityDomainRow.kind == DomainKind.ISD, 0), else_=1)
-        mine = select(SecurityDomainRow.id).where(SecurityDomainRow.card_id == card_id)
-        return self._list(
-            self._select()
-            .join(SecurityDomainRow, SecurityDomainRow.id == KeyUpdateRow.security_domain_id)
-            # Said twice, so that SQLite begins with the card and not with all that is open on any.
-            .where(KeyUpdateRow.security_domain_id.in_(mine), SecurityDomainRow.card_id == card_id, build_served())
-            .order_by(isd_first, KeyUpdateRow.due_at, KeyUpdateRow.id)
-        )
+        return self._list(_OPEN_FOR_CARD, card_id=card_id)
 
     def list_for_domain(self, security_domain_id: str) -> Sequence[KeyUpdate]:
         """All updates of a security domain, oldest first."""
@@ -80,3 +72,13 @@ def build_released() -> ColumnElement[bool]:
         CampaignRow.released_until >= KeyUpdateRow.due_at,
     )
     return or_(KeyUpdateRow.campaign_id.is_(None), KeyUpdateRow.state == UpdateState.RUNNING, released)
+
+
+_MINE = SecurityDomainRow.card_id == bindparam("card_id")
+_OPEN_FOR_CARD = (
+    select(KeyUpdateRow.__table__)
+    .join(SecurityDomainRow, SecurityDomainRow.id == KeyUpdateRow.security_domain_id)
+    # Said twice, so that SQLite begins with the card and not with all that is open on any.
+    .where(KeyUpdateRow.security_domain_id.in_(select(SecurityDomainRow.id).where(_MINE)), _MINE, build_served())
+    .order_by(case((SecurityDomainRow.kind == DomainKind.ISD, 0), else_=1), KeyUpdateRow.due_at, KeyUpdateRow.id)
+)

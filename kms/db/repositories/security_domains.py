@@ -2,9 +2,17 @@
 
 from collections.abc import Sequence
 
+from sqlalchemy import bindparam, select
+
 from kms.db.models import SecurityDomainRow
 from kms.db.repositories.base import SqlRepository
 from kms.domain.cards import SecurityDomain
+
+_FOR_CARD = (
+    select(SecurityDomainRow.__table__)
+    .where(SecurityDomainRow.card_id == bindparam("card_id"))
+    .order_by(SecurityDomainRow.id)
+)
 
 
 class SqlSecurityDomainRepository(SqlRepository[SecurityDomain]):
@@ -20,7 +28,7 @@ class SqlSecurityDomainRepository(SqlRepository[SecurityDomain]):
 
     def list_for_card(self, card_id: str) -> Sequence[SecurityDomain]:
         """Read the card's security domains, oldest first."""
-        return self._list(self._select().where(SecurityDomainRow.card_id == card_id).order_by(SecurityDomainRow.id))
+        return self._list(_FOR_CARD, card_id=card_id)
 
     def list_for_cards(self, card_ids: Sequence[str]) -> Sequence[SecurityDomain]:
         """Read the security domains of all these cards, in no order."""

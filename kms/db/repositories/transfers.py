@@ -3,12 +3,18 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from kms.db.faults import translate_faults
 from kms.db.models import TransferRow
 from kms.db.repositories.base import SqlRepository
 from kms.domain.transfers import OPEN_TRANSFERS, Transfer
+
+_FOR_CARD = (
+    select(TransferRow.__table__)
+    .where(TransferRow.card_identity == bindparam("card_identity"))
+    .order_by(TransferRow.requested_at, TransferRow.id)
+)
 
 
 class SqlTransferRepository(SqlRepository[Transfer]):
@@ -20,11 +26,7 @@ class SqlTransferRepository(SqlRepository[Transfer]):
 
     def list_for_card(self, card_identity: bytes) -> Sequence[Transfer]:
         """Read a card's transfers, oldest first."""
-        return self._list(
-            self._select()
-            .where(TransferRow.card_identity == card_identity)
-            .order_by(TransferRow.requested_at, TransferRow.id)
-        )
+        return self._list(_FOR_CARD, card_identity=card_identity)
 
     def count_open(self, peer: str) -> int:
         """Count the transfers with this peer that are not at their end."""

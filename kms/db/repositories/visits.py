@@ -3,12 +3,20 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 
 from kms.db.faults import translate_faults
 from kms.db.models import VisitEventRow, VisitRow
 from kms.db.repositories.base import SqlRepository, build_values
 from kms.domain.visits import Visit, VisitEvent, VisitState
+
+_BY_SESSION = select(VisitRow.__table__).where(VisitRow.session_id == bindparam("session_id")).limit(1)
+_OPEN_FOR_CARD = (
+    select(VisitRow.__table__)
+    .where(VisitRow.card_id == bindparam("card_id"), VisitRow.state == VisitState.OPEN)
+    .order_by(VisitRow.opened_at, VisitRow.id)
+)
+_ADD_EVENT = insert(VisitEventRow)
 
 
 class SqlVisitRepository(SqlRepository[Visit]):
@@ -20,15 +28,11 @@ class SqlVisitRepository(SqlRepository[Visit]):
 
     def find_by_session(self, session_id: str) -> Visit | None:
         """Read the visit with this SERAM sessionId."""
-        return self._find_one(self._select().where(VisitRow.session_id == session_id))
+        return self._find_prepared(_BY_SESSION, session_id=session_id)
 
     def list_open_for_card(self, card_id: str) -> Sequence[Visit]:
         """Read the card's OPEN visits, oldest first."""
-        return self._list(
-            self._select()
-            .where(VisitRow.card_id == card_id, VisitRow.state == VisitState.OPEN)
-            .order_by(VisitRow.opened_at, VisitRow.id)
-        )
+        return self._list(_OPEN_FOR_CARD, card_id=card_id)
 
     def list_mismatched(
         self, *, since: datetime, card_id: str | None = None, terminal_id: str | None = None
@@ -43,7 +47,7 @@ class SqlVisitRepository(SqlRepository[Visit]):
 
     def add_event(self, event: VisitEvent) -> None:
         """Append a line to the journal. Raises `input.conflict` when its number is taken."""
-        self._write(insert(VisitEventRow).values(build_values(event)))
+        self._write(_ADD_EVENT, build_values(event))
 
     def list_events(self, visit_id: str) -> Sequence[VisitEvent]:
         """Read the visit's journal in order."""

@@ -1,22 +1,27 @@
-"""The API's server: gunicorn over TLS 1.3 with client certificates. The only module that knows gunicorn.
+"""The servers: gunicorn over TLS 1.3. The only module that knows gunicorn.
 
 Rules: the master process opens neither database nor HSM (a PKCS#11 library must not be loaded before the fork); each
-worker builds its own application. Every connection shows a client certificate of the configured authority.
+worker builds its own application. At the API every connection shows a client certificate of the configured authority;
+the console asks for none, and speaks plain HTTP only where it has no certificate, which the configuration allows on
+this machine alone.
 """
 
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from kms.config import ServerConfig
+from kms.config import ConsoleConfig, ServerConfig
 from kms.metrics.processes import forget_process, share_metrics
 from kms.web.logs import JsonFormatter, configure_logs
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 KEEP_ALIVE_SECONDS = 30  # longer than a card takes for one batch: a visit stays on one connection
 GRACEFUL_SECONDS = 30
@@ -49,6 +54,32 @@ def build_tls_context(server: ServerConfig) -> ssl.SSLContext:
     return context
 
 
+def build_console_context(console: ConsoleConfig) -> ssl.SSLContext | None:
+    """Build the console's TLS context; None for plain HTTP. Raises as `build_tls_context`."""
+    if console.certificate is None or console.private_key is None:
+        return None
+    context = HandshakeContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(console.certificate, console.private_key)
+    return context
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Where a server listens, and with how many processes and threads. `tls`: gunicorn's settings of it."""
+
+    host: str
+    port: int
+    workers: int
+    threads: int
+    tls: Mapping[str, object]
+
+    @property
+    def scheme(self) -> str:
+        """How addresses begin."""
+        return "https" if self.tls else "http"
+
+
 class _JsonLogger(Logger):  # type: ignore[misc] # gunicorn ships no types
     """gunicorn's own log lines in the one format of ours."""
 
@@ -63,13 +94,13 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn ships no types
 
     def __init__(
         self,
-        server: ServerConfig,
-        create_app: Callable[[], Flask],
+        listener: Listener,
+        create_app: "Callable[[], WSGIApplication]",
         announce: Callable[[str], None],
         *,
         shares_metrics: bool,
     ) -> None:
-        self._server = server
+        self._listener = listener
         self._shares_metrics = shares_metrics
         self._create_app = create_app
         self._announce = announce
@@ -77,21 +108,17 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn ships no types
 
     def load_config(self) -> None:
         """Set gunicorn's settings (called by gunicorn)."""
-        server = self._server
-        context = build_tls_context(server)
+        listener = self._listener
+        host = f"[{listener.host}]" if ":" in listener.host else listener.host
         settings: dict[str, Any] = {
-            "bind": f"[{server.host}]:{server.port}" if ":" in server.host else f"{server.host}:{server.port}",
-            "workers": server.workers,
-            "threads": server.threads,
+            "bind": f"{host}:{listener.port}",
+            "workers": listener.workers,
+            "threads": listener.threads,
             "worker_class": "gthread",
             "preload_app": False,
             "keepalive": KEEP_ALIVE_SECONDS,
             "graceful_timeout": GRACEFUL_SECONDS,
-            "certfile": str(server.certificate),
-            "keyfile": str(server.private_key),
-            "ca_certs": str(server.client_ca),
-            "cert_reqs": int(ssl.CERT_REQUIRED),
-            "ssl_context": lambda _conf, _default: context,
+            **listener.tls,
             "control_socket_disable": True,
             "forwarded_allow_ips": "",  # no proxy stands before us: believe no header about the client
             "accesslog": None,  # the API writes its own lines, without addresses as sent
@@ -102,7 +129,7 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn ships no types
         for name, value in settings.items():
             self.cfg.set(name, value)
 
-    def load(self) -> Flask:
+    def load(self) -> "WSGIApplication":
         """Build the application (called by gunicorn in each worker, after the fork)."""
         return self._create_app()
 
@@ -113,20 +140,47 @@ class _Server(BaseApplication):  # type: ignore[misc] # gunicorn ships no types
     def _tell_ready(self, worker: Any) -> None:  # noqa: ANN401 (gunicorn ships no types)
         if worker.age == 1:  # the first of the workers; a later one only adds to what already answers
             host, port = worker.sockets[0].getsockname()[:2]
-            self._announce(f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}")
+            shown = f"[{host}]" if ":" in host else host
+            self._announce(f"{self._listener.scheme}://{shown}:{port}")
 
 
 def serve(
     server: ServerConfig,
-    create_app: Callable[[], Flask],
+    create_app: "Callable[[], WSGIApplication]",
     announce: Callable[[str], None],
     *,
     shares_metrics: bool = False,
 ) -> None:
-    """Serve until a signal ends it. `announce` gets the address once the first worker can answer.
+    """Serve the API until a signal ends it. `announce` gets the address once the first worker can answer.
 
     `shares_metrics`: the workers count together.
     """
+    context = build_tls_context(server)
+    tls = {
+        "certfile": str(server.certificate),
+        "keyfile": str(server.private_key),
+        "ca_certs": str(server.client_ca),
+        "cert_reqs": int(ssl.CERT_REQUIRED),
+        "ssl_context": lambda _conf, _default: context,
+    }
+    listener = Listener(server.host, server.port, server.workers, server.threads, tls)
     configure_logs()
     with share_metrics() if shares_metrics else nullcontext():
-        _Server(server, create_app, announce, shares_metrics=shares_metrics).run()
+        _Server(listener, create_app, announce, shares_metrics=shares_metrics).run()
+
+
+def serve_console(
+    console: ConsoleConfig, create_app: "Callable[[], WSGIApplication]", announce: Callable[[str], None]
+) -> None:
+    """Serve the console until a signal ends it. `announce`: as for `serve`."""
+    context = build_console_context(console)
+    tls: dict[str, object] = {}
+    if context is not None:
+        tls = {
+            "certfile": str(console.certificate),
+            "keyfile": str(console.private_key),
+            "ssl_context": lambda _conf, _default: context,
+        }
+    listener = Listener(console.host, console.port, console.workers, console.threads, tls)
+    configure_logs()
+    _Server(listener, create_app, announce, shares_metrics=False).run()

@@ -9,14 +9,18 @@ from kms.cli.audit import audit_group
 from kms.cli.campaigns import campaigns_group
 from kms.cli.card_repair import quarantine_card, repair_card
 from kms.cli.cards import cards_group
+from kms.cli.console import console_command
 from kms.cli.context import DEFAULT_CONFIG, get_invocation
 from kms.cli.db import db_group
 from kms.cli.hsm import hsm_group
 from kms.cli.keys import keys_group
+from kms.cli.login import login_command, logout_command, whoami_command
 from kms.cli.officers import officers_group
+from kms.cli.people import people_group
 from kms.cli.pki import pki_group
 from kms.cli.policies import policies_group
 from kms.cli.recovery import recovery_group
+from kms.cli.requests import requests_group
 from kms.cli.root import RootGroup
 from kms.cli.scheduler import scheduler_group
 from kms.cli.serve import serve_command
@@ -53,13 +57,18 @@ for command in (
     audit_group,
     campaigns_group,
     cards_group,
+    console_command,
     db_group,
     hsm_group,
     keys_group,
+    login_command,
+    logout_command,
     officers_group,
+    people_group,
     pki_group,
     policies_group,
     recovery_group,
+    requests_group,
     scheduler_group,
     serve_command,
     ssds_group,
@@ -67,6 +76,7 @@ for command in (
     transfers_group,
     updates_group,
     visits_group,
+    whoami_command,
 ):
     cli.add_command(command)
 

@@ -12,13 +12,23 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from kms.config import Config, PeerConfig, PeerRole, PlatformMode, load_config, read_fingerprint, read_pin
+from kms.config import (
+    Config,
+    ConsoleConfig,
+    PeerConfig,
+    PeerRole,
+    PlatformMode,
+    load_config,
+    read_fingerprint,
+    read_pin,
+)
 from kms.errors import Code, Fault, KmsError
 from kms.peer import build_peer_context
 from kms.pki import is_development_ca
-from kms.serve import build_tls_context
+from kms.serve import build_console_context, build_tls_context
 
 _PLATFORM_CHECK_SECONDS = 60
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PEER_FILES = {
     "certificate": "bring the peer's certificate, or give certificate_fingerprint; in a lab `kms pki peer` makes it",
     "ca": "bring the certificate of the authority that the peer's server certificate is of",
@@ -29,12 +39,23 @@ _PEER_FILES = {
 
 def check_ready_to_serve(config: Config) -> None:
     """Raise `platform.not-ready` with everything that is missing."""
-    faults = [
+    server = config.server
+    _check_ready(
+        config,
         *_find_tls_faults(config),
         *_find_peer_faults(config),
-        *_find_address_faults(config),
-        *_find_hsm_faults(config),
-    ]
+        *_find_address_faults("server", server.host, server.port),
+    )
+
+
+def check_ready_for_console(config: Config) -> None:
+    """Raise `platform.not-ready` with everything that the console's server misses."""
+    console = config.console
+    _check_ready(config, *_find_console_faults(console), *_find_address_faults("console", console.host, console.port))
+
+
+def _check_ready(config: Config, *found: Fault) -> None:
+    faults = [*found, *_find_hsm_faults(config)]
     if not any(fault.where.startswith("hsm.") for fault in faults):
         faults.extend(_find_platform_faults(config.source))
     if faults:
@@ -83,16 +104,30 @@ def _find_line_faults(peer: PeerConfig, mode: PlatformMode) -> Iterator[Fault]:
         yield from error.faults
 
 
-def _find_address_faults(config: Config) -> Iterator[Fault]:
-    server = config.server
-    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+def _find_console_faults(console: ConsoleConfig) -> Iterator[Fault]:
+    files = {"certificate": console.certificate, "private_key": console.private_key}
+    missing = [name for name, path in files.items() if path is not None and not path.is_file()]
+    for name in missing:
+        yield Fault(f"console.{name}", f"{files[name]} is not there: bring your own, or `kms pki init` for development")
+    if missing:
+        return
+    if console.certificate is None and console.host not in _LOOPBACK:
+        yield Fault("console.certificate", "Without a certificate the console listens on this machine's loopback alone")
+    try:
+        build_console_context(console)
+    except (OSError, ValueError) as error:
+        yield Fault("console.certificate", f"Certificate and key are not usable together ({type(error).__name__})")
+
+
+def _find_address_faults(section: str, host: str, port: int) -> Iterator[Fault]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((server.host, server.port))
+            probe.bind((host, port))
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else "the name is unknown"
-            yield Fault("server.port", f"{server.host}:{server.port} cannot be served: {reason}")
+            yield Fault(f"{section}.port", f"{host}:{port} cannot be served: {reason}")
 
 
 def _find_hsm_faults(config: Config) -> Iterator[Fault]:

@@ -105,5 +105,6 @@ def _describe_request(response: Response) -> dict[str, object]:
         "ms": round((time.monotonic() - g.started) * 1000, 1) if "started" in g else None,
         "terminal": terminal.name if terminal else None,
         "peer": g.get("peer"),
+        "person": g.get("person"),
         "session": hashlib.sha256(session_id.encode()).hexdigest()[:12] if session_id else None,
     }

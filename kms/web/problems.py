@@ -108,7 +108,7 @@ _HTTP_PROBLEMS: dict[int, tuple[Code, str]] = {
     400: (Code.INPUT_INVALID, "The request is malformed: send one JSON object as documented."),
     404: (Code.NOT_FOUND, "There is nothing at this address."),
     405: (Code.METHOD_NOT_ALLOWED, "This address does not take this method; see the Allow header."),
-    413: (Code.BODY_TOO_LARGE, "The request is larger than 64 KiB."),
+    413: (Code.BODY_TOO_LARGE, "The request is larger than what is taken here."),
     415: (Code.MEDIA_TYPE, "Send the body as application/json."),
 }
 

@@ -73,7 +73,7 @@ def define_updates(updates: UpdateService, force_without: int) -> tuple[ActionDe
         ActionDefinition(
             Action.UPDATES_ALLOW,
             OneUpdate,
-            lambda given: f"Allow update {given.update} under a key set past its end and grace: {given.because}",
+            lambda given: f"For update {given.update}, use keys past their end and grace: {given.because}",
             lambda given, by: build_record(updates.allow_past_end(given.update, actor=by.actor, why=given.because)),
         ),
     )

@@ -187,8 +187,10 @@ class PeopleService:
     def invite(self, login: str, *, actor: str, inviter: str) -> Invited:
         """Make an invitation, in the place of any before. `inviter`: the person's id, who may not confirm the account.
 
-        Raises `input.conflict` for an account that has credentials: those are reset first, with approval.
+        Makes a new login key where the one before was compromised. Raises `input.conflict` for an account that has
+        credentials: those are reset first, with approval; `hsm.*`.
         """
+        self._codes.ensure_key(actor=actor)
         with self._store.transaction() as transaction:
             check_normal(transaction, "People")
             account = _get_account(transaction, login)

@@ -1,6 +1,7 @@
 """People and logins over the fake and the real store: what may happen once happens once; and one story on each."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -162,3 +163,38 @@ def test_people_enrol_log_in_approve_and_are_locked_out(empty: Store) -> None:
     with refused(Code.LOGIN_NEEDED):
         scene.logins.authenticate(opened.secret)
     assert len(scene.list_events("account.lock")) == 1
+
+
+def test_many_attempts_at_once_are_no_more_than_one_after_the_other(empty: Store) -> None:
+    scene = LoginScene(empty).start()
+    before = scene.passwords.looked_at
+
+    def attempt(_number: int) -> str:
+        try:
+            scene.logins.begin("bob", "not the password")
+        except KmsError as error:
+            return error.code
+        return "opened"
+
+    with ThreadPoolExecutor(8) as pool:
+        codes = set(pool.map(attempt, range(40)))
+    # PostgreSQL refuses the later of two that write at the same moment: that attempt was not looked at.
+    assert codes <= {Code.LOGIN_REFUSED, Code.VISIT_CONFLICT, Code.DATABASE_UNAVAILABLE}
+    assert scene.passwords.looked_at - before <= 5
+
+
+def test_a_code_that_comes_twice_at_once_is_taken_once(empty: Store) -> None:
+    scene = LoginScene(empty).start()
+    steps = [scene.logins.begin("bob", PASSWORD).secret for _ in range(3)]
+    proof = scene.show_code("bob")
+
+    def finish(secret: str) -> bool:
+        try:
+            scene.logins.finish(secret, proof)
+        except KmsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(3) as pool:
+        assert sum(pool.map(finish, steps)) <= 1
+    assert len(scene.list_events("login.open")) <= 1

@@ -1,7 +1,10 @@
 """People: added, invited, confirmed, changed, disabled; and nobody in a place that is not theirs."""
 
+from dataclasses import replace
+
 import pytest
 
+from kms.domain.keys import KeyState
 from kms.domain.people import AccountState, NewPerson, PersonState, Role
 from kms.errors import Code, KmsError
 from kms.service.people import list_people
@@ -185,3 +188,19 @@ def test_no_invitation_stands_in_store_or_log(scene: LoginScene) -> None:
         assert len(list_people(reading)) == 4
     assert invited.secret not in scene.list_all_events()
     assert invited.secret not in repr(invited)
+
+
+def test_after_the_login_key_was_compromised_accounts_are_reset_and_invited_again(scene: LoginScene) -> None:
+    before = scene.codes.ensure_key(actor="x")
+    with scene.store.transaction() as transaction:
+        transaction.master_keys.save(replace(before, state=KeyState.COMPROMISED))
+    step = scene.logins.begin("bob", PASSWORD)
+    with refused(Code.KEY_STATE):
+        scene.logins.finish(step.secret, scene.show_code("bob"))
+    assert scene.log_in("alice").principal.name == "Alice Officer"  # her security key is not touched
+    scene.people.reset_credentials("bob", actor=ACTOR)
+    invited = scene.people.invite("bob", actor="x", inviter=get_person_id(scene, "adam"))
+    code = scene.enrol_app("bob", invited.secret)
+    scene.people.confirm("bob", code, actor="x", confirmer=get_person_id(scene, "alice"))
+    assert scene.log_in("bob").principal.name == "Bob Officer"
+    assert scene.codes.ensure_key(actor="x").generation == before.generation + 1

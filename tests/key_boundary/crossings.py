@@ -2,8 +2,9 @@
 
 Rules: three ways are documented in which the value of an object crosses, and each has a list of its own here.
 - A *transient read* (docs/adr/0022): C_GetAttributeValue reads a session key that is to be written into a card, and
-  C_Encrypt takes it in again under the card's DEK, at once: asked for the length first, so twice.
-- A *readable derivation* (`kms/hsm/readable.py`): a generic secret without any right, derived to be read.
+  C_Encrypt takes it in again under a triple DES key of the card, at once: asked for the length first, so twice.
+- A *readable derivation* (`kms/hsm/readable.py`): a generic secret without any right, derived to be read: a block of a
+  master, or a chaining value of a card's AES key that derives (`is_chain`).
 - A *creation*: C_CreateObject of the self-test's published values, or of a vendor's master that is imported.
 Every other CKA_VALUE is `unexplained`. Where documented values stand in the log is blanked, so that a search of what is
 left must find nothing.
@@ -62,9 +63,23 @@ class TokenObject:
 
     @property
     def is_transient_payload(self) -> bool:
-        """As `kms/hsm/templates.py` makes them: PAYLOAD under the transient strategy, for triple DES alone."""
-        kind = self.has(KEY_TYPE="CKK_DES2", TOKEN="False", SENSITIVE="False", EXTRACTABLE="True")
-        return self.maker in {"C_DeriveKey", "C_UnwrapKey"} and kind and self.rights == {"ENCRYPT"}
+        """As `kms/hsm/templates.py` makes them: PAYLOAD under the transient strategy, of any type."""
+        kind = self.has(TOKEN="False", SENSITIVE="False", EXTRACTABLE="True")
+        typed = self.attributes.get("CKA_KEY_TYPE") in {"CKK_DES2", "CKK_AES"}
+        return self.maker == "C_DeriveKey" and typed and kind and self.rights == {"ENCRYPT"}
+
+    @property
+    def encrypts_by_des(self) -> bool:
+        """As a triple DES session key of a card is made where the token cannot wrap: WRAP under the same strategy."""
+        kind = self.has(KEY_TYPE="CKK_DES2", TOKEN="False", SENSITIVE="True", EXTRACTABLE="False")
+        return self.maker == "C_DeriveKey" and kind and self.rights == {"ENCRYPT"}
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether this is read of a card's own AES key, which lives for a visit and can do nothing but derive."""
+        parent = self.parent
+        made = parent is not None and parent.maker in {"C_DeriveKey", "C_UnwrapKey"} and not parent.lasts
+        return parent is not None and made and parent.has(KEY_TYPE="CKK_AES") and parent.rights == {"DERIVE"}
 
 
 @dataclass(frozen=True)
@@ -104,6 +119,7 @@ class _Accountant:
         self._objects: dict[str, TokenObject] = {}
         self._searched: bytes = b""
         self._encrypting: bytes = b""  # the value of a transient read on its way back into the token
+        self._encrypts: TokenObject | None = None
         self._times = 0
         self._documented: set[int] = set()  # lines
 
@@ -138,6 +154,8 @@ class _Accountant:
         elif call.name == "C_FindObjects":
             for handle in call.matches:
                 self._objects[handle] = TokenObject("", {}, object_id=self._searched)
+        elif call.name == "C_EncryptInit":
+            self._encrypts = self._objects.get(self._get_handle(call, "hKey"))
         elif call.name == "C_DestroyObject":
             self._objects.pop(self._get_handle(call, "hObject"), None)
 
@@ -152,11 +170,16 @@ class _Accountant:
         for buffer in call.buffers:
             if buffer.name == "CKA_VALUE":
                 self._take_value(call, buffer)
-            elif call.name == "C_Encrypt" and buffer.direction == "in" and buffer.value == self._encrypting:
+            elif self._takes_in(call, buffer):
                 self._documented.update(buffer.lines)
                 self._times += 1
         if call.name in {"C_EncryptFinal", "C_DestroyObject", "C_DeriveKey", "C_CloseSession"}:
             self._end_transient_read(call.number)
+
+    def _takes_in(self, call: Call, buffer: Buffer) -> bool:
+        """Whether this is the second half of a transient read."""
+        is_read = call.name == "C_Encrypt" and buffer.direction == "in" and buffer.value == self._encrypting
+        return is_read and self._encrypts is not None and self._encrypts.encrypts_by_des
 
     def _take_value(self, call: Call, buffer: Buffer) -> None:
         account = self._account

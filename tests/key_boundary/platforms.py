@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from demo.installation import PROJECT, CommandError, Installation
+from demo.installation import NSS_LIBRARY, PROJECT, SOFTHSM2_LIBRARY, CommandError, Installation
 from tests.key_boundary.memory import dump_memory, find_children
 
 SPY = Path("/usr/lib/x86_64-linux-gnu/pkcs11/pkcs11-spy.so")
-SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
 END_SECONDS = 30
 
 
@@ -46,6 +45,11 @@ class SpiedInstallation(Installation):
     said: list[str] = field(default_factory=list, compare=False)
 
     @property
+    def library(self) -> Path:
+        """The PKCS#11 library that the spy stands in front of."""
+        return SOFTHSM2_LIBRARY if self.nss is None else NSS_LIBRARY
+
+    @property
     def records(self) -> Path:
         """Where the TLS of its processes is recorded."""
         return self.folder / "tls"
@@ -62,7 +66,7 @@ class SpiedInstallation(Installation):
         """As usual, with the spy for the token's module and one worker."""
         super().write_configuration()
         text = self.platform_config.read_text()
-        for old, new in ((f'"{SOFTHSM}"', f'"{SPY}"'), ("workers = 2", "workers = 1")):
+        for old, new in ((f'"{self.library}"', f'"{SPY}"'), ("workers = 2", "workers = 1")):
             if old not in text:
                 raise CommandError(f"the configuration has no {old} any more")
             text = text.replace(old, new)
@@ -89,7 +93,7 @@ class SpiedInstallation(Installation):
             stderr=log,
             text=True,
             cwd=PROJECT,
-            env={**os.environ, "PKCS11SPY": str(SOFTHSM), "PKCS11SPY_OUTPUT": str(spy_log)},
+            env={**os.environ, "PKCS11SPY": str(self.library), "PKCS11SPY_OUTPUT": str(spy_log)},
         )
 
     @contextmanager
@@ -151,8 +155,8 @@ class HeldTerminal:
 
 
 def dump_worker(server: subprocess.Popen[str]) -> bytes:
-    """The memory of the one process that serves: of the server's children the one with the token's library."""
-    (worker,) = (pid for pid in find_children(server.pid) if SOFTHSM.name in Path(f"/proc/{pid}/maps").read_text())
+    """The memory of the one process that serves: the server's child with the token's library."""
+    (worker,) = (pid for pid in find_children(server.pid) if SPY.name in Path(f"/proc/{pid}/maps").read_text())
     return dump_memory(worker)
 
 

@@ -1,144 +1,158 @@
-"""The four flows and the take-over on one card, watched: what crossed, what was written, what was in memory.
+"""The take-over, the four flows and the move to AES, by cards of every kind, watched: what crossed, what was in memory.
 
-Rules: the card lives in this process and tells every key it ever held. Two visits are made by `kms-terminal` itself
-with the card through PC/SC, each stopped while it holds the Order with the new keys, and dumped; the others by the
-terminal's own code in this process. Databases and journals are copied whenever a terminal has taken an Order, since
-wrapped commands and the hand-over's envelope are erased later.
+Rules: the cards live in this process and tell every key that they ever held; their session keys are computed from what
+they exchanged. Some visits are made by `kms-terminal` itself with the card through PC/SC, stopped while it holds the
+Order with the new keys: it and the server are dumped then. The others are made by the terminal's own code in this
+process. Databases and journals are copied whenever a terminal has taken an Order, since wrapped commands and the
+hand-over's envelope are erased later.
 """
 
 import json
-import secrets
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from demo.installation import Installation, VendorMaster, exchange_keys, make_vendor_master
+from demo.installation import Installation, NssToken, VendorMaster, exchange_keys, make_vendor_master
 from terminal.client import ServerClient, open_http
 from terminal.config import load_config
 from terminal.journal import Journal
 from terminal.relay import Listener, Relay
-from terminal.virtual_card import VirtualCard, VpcdConnection
-from terminal.virtual_card.diversification import Diversification, derive_card_keys
-from terminal.virtual_card.model import CardState
-from terminal.virtual_card.personality import DEFAULT_ISD_AID, Personality, build_factory_state
+from terminal.virtual_card import VpcdConnection
 from terminal.visits import new_session_id, serve_card
+from tests.fakes.nss_tokens import get_nss_tokens
 from tests.functional.reader_slot import in_reader
-from tests.functional.site import READER, READER_PORT, TRANSIT, TRANSIT_SSD, find_free_port
+from tests.functional.site import ISD_AID, READER, READER_PORT, TRANSIT, TRANSIT_SSD, find_free_port
 from tests.functional.site_database import SiteDatabase, make_database
+from tests.key_boundary.cards import ISSUER, KINDS, PROVIDER, Card, make_card
 from tests.key_boundary.platforms import SpiedInstallation, dump_worker
+from tests.key_boundary.records import Copies
 from tests.key_boundary.tls_record import recording
 
 PROVIDED, PROVIDED_SSD = "A000000952000101", "A0000009520001"
 KEY_COMMANDS = ("PUT KEY", "STORE DATA")
 BEFORE_PUT_KEY = "before-apdu 4"  # of a replacement: SELECT, INITIALIZE UPDATE, EXTERNAL AUTHENTICATE, PUT KEY
-
-
-@dataclass
-class Card:
-    """The card, and all states it was ever in."""
-
-    card: VirtualCard
-    states: list[CardState]
-    row: str
-
-    @property
-    def identity(self) -> bytes:
-        return self.card.state.iin + self.card.state.cin
-
-    def list_keys(self) -> dict[str, bytes]:
-        """Every key that it ever held, named by security domain, version and identifier."""
-        return {
-            f"key {key_set.kvn:02X}/{key.kid} of {domain.aid.hex().upper()}": key.value
-            for state in self.states
-            for domain in state.domains
-            for key_set in domain.key_sets
-            for key in key_set.keys
-        }
+# Visits that are stopped while the terminal holds the Order.
+HELD = (("SCP02", "flow 4"), ("SCP03 S16, AES-256", "flow 5"))
+# By make of token, the databases of issuer and provider: both kinds under each.
+DATABASES = {"softhsm2": ("sqlite", "postgresql"), "nss": ("postgresql", "sqlite")}
 
 
 @dataclass
 class Scene:
-    """All that was seen. `sent`: by flow, the platform that keyed the card and the commands with keys in them."""
+    """All that was seen. `sent`: by kind of card and flow, the commands with keys in them.
+
+    `strategies`: how each platform says that its token wraps. `terminals`, `workers`: what was in memory, by when it was looked into.
+    """
 
     folder: Path
     issuer: SpiedInstallation
     provider: SpiedInstallation
-    master: VendorMaster
-    card: Card
+    masters: list[VendorMaster]
+    cards: list[Card]
     databases: dict[str, SiteDatabase]
-    sent: dict[str, list[str]] = field(default_factory=dict)
+    copies: Copies
+    strategies: dict[str, str] = field(default_factory=dict)
+    servers: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+    sent: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     terminals: dict[str, bytes] = field(default_factory=dict, repr=False)
     workers: dict[str, bytes] = field(default_factory=dict, repr=False)
 
+    @property
+    def sites(self) -> tuple[SpiedInstallation, SpiedInstallation]:
+        return self.issuer, self.provider
+
+    def list_static_keys(self) -> dict[str, bytes]:
+        return {name: key for card in self.cards for name, key in card.list_static_keys().items()}
+
     def list_keys(self) -> dict[str, bytes]:
-        """Every key that must not be seen: the card's, and the manufacturer's master with its components."""
-        components = {f"component {number}": part for number, part in enumerate(self.master.components, start=1)}
-        return {**self.card.list_keys(), "the vendor's master": self.master.value, **components}
+        """Every key that must not be seen: the cards', their sessions', manufacturers' masters and components."""
+        keys = self.list_static_keys()
+        for card in self.cards:
+            keys |= card.list_session_keys()
+        for master in self.masters:
+            keys[f"the master of {master.name}"] = master.value
+            keys |= {f"component {number} of {master.name}": part for number, part in enumerate(master.components, 1)}
+        return keys
 
     def list_files(self) -> Iterator[tuple[str, bytes]]:
-        """Every file but the spy's, once if there are copies of it, and what commands and terminals printed."""
-        seen: set[bytes] = set()
+        """Every file but the spy's, copies, and what commands and terminals printed."""
         for path in sorted(self.folder.rglob("*")):
-            if path.is_file() and path.parent.name != "spy" and (content := path.read_bytes()) not in seen:
-                seen.add(content)
-                yield str(path.relative_to(self.folder)), content
+            if path.is_file() and path.parent.name != "spy":
+                yield str(path.relative_to(self.folder)), path.read_bytes()
+        yield from self.copies.taken
         for platform, database in self.databases.items():
             for name, content in database.read_files():
                 yield f"{platform}'s database/{name}", content
-        for installation in (self.issuer, self.provider):
-            yield f"what the commands of the {installation.name} printed", "\n".join(installation.said).encode()
+        for site in self.sites:
+            yield f"what the commands of the {site.name} printed", "\n".join(site.said).encode()
 
 
-def play(folder: Path) -> Scene:
-    """Set both platforms up and run everything."""
-    databases = {name: make_database(folder, name) for name in ("issuer", "provider")}
-    issuer = SpiedInstallation(folder, find_free_port(), READER, database_url=databases["issuer"].url)
-    provider = SpiedInstallation(
-        folder, find_free_port(), READER, "provider", issuer.port, database_url=databases["provider"].url
-    )
-    master = make_vendor_master()
-    card = _make_card(master)
-    scene = Scene(folder, issuer, provider, master, card, databases)
+def play(folder: Path, token: str) -> Scene:
+    """Set both platforms up on tokens of a make and run everything."""
+    databases = {
+        name: make_database(folder, name, kind) for name, kind in zip((ISSUER, PROVIDER), DATABASES[token], strict=True)
+    }
+    own, other = _take_tokens(token)
+    ports = find_free_port(), find_free_port()
+    issuer = SpiedInstallation(folder, ports[0], READER, database_url=databases[ISSUER].url, nss=own)
+    provider = SpiedInstallation(folder, ports[1], READER, PROVIDER, ports[0], databases[PROVIDER].url, other)
+    masters = {kind.key_type: make_vendor_master(f"vendor-{kind.key_type.lower()}", kind.key_type) for kind in KINDS}
+    cards = [make_card(kind, masters[kind.key_type]) for kind in KINDS]
+    copies = Copies(folder, databases)
+    scene = Scene(folder, issuer, provider, list(masters.values()), cards, databases, copies)
     with ExitStack() as stack:
-        stack.enter_context(issuer.commanding())
-        stack.enter_context(provider.commanding())
-        issuer.prepare(master)
-        provider.prepare()
+        for site in scene.sites:
+            stack.enter_context(site.commanding())
+            site.prepare()
+        for master in scene.masters:
+            issuer.import_master(master)
         exchange_keys(issuer, provider)
-        servers = [stack.enter_context(installation.serving()) for installation in (issuer, provider)]
-        _run_flows(scene)
-        for installation, server in zip((issuer, provider), servers, strict=True):
-            _show_everything(scene, installation)
-            scene.workers[installation.name] = dump_worker(server)
+        for site in scene.sites:
+            scene.servers[site.name] = stack.enter_context(site.serving())
+        _enrol(scene)
+        for card in cards:
+            for flow in card.kind.flows:
+                _run(scene, card, flow)
+        for site in scene.sites:
+            _show_everything(scene, site)
+            scene.strategies[site.name] = site.kms_json("hsm", "status")["wrap_strategy"]
+            scene.workers[f"{site.name}, at the end"] = dump_worker(scene.servers[site.name])
     return scene
 
 
-def _make_card(master: VendorMaster) -> Card:
-    kdd, cin = secrets.token_bytes(10), secrets.token_bytes(10)  # a CIN inside the provider's range
-    keys = derive_card_keys(master.value, kdd, Diversification.VISA2)
-    state = build_factory_state(keys, kvn=0xFF, scp02_i=0x55, kdd=kdd, cin=cin)
-    states = [state]
-    card = VirtualCard(state, Personality(keep_factory_set=True), on_commit=states.append)
-    identity = (state.iin + state.cin).hex().upper()
-    isd = DEFAULT_ISD_AID.hex().upper()
-    return Card(card, states, f"{identity},{kdd.hex()},{isd},FF,55,,{master.name},visa2,default")
+def _take_tokens(token: str) -> tuple[NssToken, NssToken] | tuple[None, None]:
+    return (get_nss_tokens().take(), get_nss_tokens().take()) if token == "nss" else (None, None)
 
 
-def _run_flows(scene: Scene) -> None:
-    issuer, provider, card = scene.issuer, scene.provider, scene.card
+def _enrol(scene: Scene) -> None:
     cards = scene.folder / "cards.csv"
     header = "identity,kdd,isd_aid,isd_kvn,scp02_i,scp03_i,vendor_master,diversification,profile"
-    cards.write_text(f"{header}\n{card.row}\n")
-    issuer.kms("cards", "import", str(cards))
-    name = card.identity.hex().upper()
-    _visit(scene, "take-over", issuer)
-    _visit(scene, "flow 2", issuer, TRANSIT)
-    issuer.kms("updates", "force", "--card", name, "--aid", TRANSIT_SSD)
-    _visit_by_command(scene, "flow 4", issuer)
-    _visit(scene, "flow 3", provider, PROVIDED)
-    provider.kms("updates", "force", "--card", name, "--aid", PROVIDED_SSD)
-    _visit_by_command(scene, "flow 5", provider)
+    cards.write_text("\n".join((header, *(card.row for card in scene.cards))) + "\n")
+    scene.issuer.kms("cards", "import", str(cards))
+
+
+def _run(scene: Scene, card: Card, flow: str) -> None:
+    issuer, provider = scene.issuer, scene.provider
+    visit = _visit_by_command if (card.kind.name, flow) in HELD else _visit
+    match flow:
+        case "take-over":
+            visit(scene, card, flow, issuer)
+        case "flow 2":
+            visit(scene, card, flow, issuer, TRANSIT)
+        case "flow 3":
+            visit(scene, card, flow, provider, PROVIDED)
+        case "flow 4":
+            issuer.kms("updates", "force", "--card", card.name, "--aid", TRANSIT_SSD)
+            visit(scene, card, flow, issuer)
+        case "flow 5":
+            provider.kms("updates", "force", "--card", card.name, "--aid", PROVIDED_SSD)
+            visit(scene, card, flow, provider)
+        case "move":
+            how = ("--reason", "key-type", "--key-type", "AES256")
+            issuer.kms("updates", "force", "--card", card.name, "--aid", ISD_AID, *how)
+            visit(scene, card, flow, issuer)
 
 
 @dataclass
@@ -151,11 +165,11 @@ class _Listening(Listener):
         self.names.append(name)
 
 
-def _visit(scene: Scene, flow: str, installation: Installation, application: str = "") -> None:
+def _visit(scene: Scene, card: Card, flow: str, site: Installation, application: str = "") -> None:
     """A visit by the terminal's code in this process."""
     heard = _Listening()
-    config = load_config(installation.terminal_config)
-    scene.card.card.reset()
+    config = load_config(site.terminal_config)
+    card.card.reset()
     with (
         recording(scene.folder / "tls"),
         Journal(config.journal_directory) as journal,
@@ -164,64 +178,53 @@ def _visit(scene: Scene, flow: str, installation: Installation, application: str
 
         def watch(boundary: str) -> None:
             if boundary == "order-journalled":
-                _copy_records(scene, flow)
+                scene.copies.take(f"{flow} of {card.kind.name}")
 
         def open_session() -> str:
             if not application:
                 return new_session_id()
-            return client.apply(scene.card.identity, bytes.fromhex(application)).session_id
+            return client.apply(card.identity, bytes.fromhex(application)).session_id
 
         relay = Relay(client, journal, listener=heard, observer=watch)
-        serve_card(relay, scene.card.card, scene.card.identity, open_session)
-    _check_done(scene, flow, installation, heard.names)
+        serve_card(relay, card.card, card.identity, open_session)
+    _check_done(scene, card, flow, site, heard.names)
 
 
-def _visit_by_command(scene: Scene, flow: str, installation: SpiedInstallation) -> None:
-    """A visit by `kms-terminal`, whose memory is looked into while it holds the Order with the keys."""
-    with in_reader(VpcdConnection(scene.card.card, READER_PORT)):
-        held = installation.hold_terminal(BEFORE_PUT_KEY, "once", "--json")
+def _visit_by_command(scene: Scene, card: Card, flow: str, site: SpiedInstallation, application: str = "") -> None:
+    """A visit by `kms-terminal`; its memory and the server's are looked into while it holds the Order with the keys."""
+    assert not application
+    moment = f"{flow} of {card.kind.name}"
+    with in_reader(VpcdConnection(card.card, READER_PORT)):
+        held = site.hold_terminal(BEFORE_PUT_KEY, "once", "--json")
         try:
-            scene.terminals[flow] = held.dump()
-            _copy_records(scene, flow)
+            scene.terminals[moment] = held.dump()
+            scene.workers[f"{site.name}, {moment}"] = dump_worker(scene.servers[site.name])
+            scene.copies.take(moment)
         finally:
             printed = held.go_on()
     events = [json.loads(line) for line in printed.splitlines()]
-    _check_done(scene, flow, installation, [event["name"] for event in events if event["event"] == "command"])
+    _check_done(scene, card, flow, site, [event["name"] for event in events if event["event"] == "command"])
 
 
-def _check_done(scene: Scene, flow: str, installation: Installation, names: list[str]) -> None:
-    result = installation.kms_json("visits", "list", "--limit", "1")[0]["result"]
-    assert result == "done", f"{flow}: {result}"
-    scene.sent[flow] = [name for name in names if name in KEY_COMMANDS]
+def _check_done(scene: Scene, card: Card, flow: str, site: Installation, names: list[str]) -> None:
+    visit = site.kms_json("visits", "list", "--limit", "1")[0]
+    assert visit["result"] == "done", f"{flow} of {card.kind.name}: {site.kms('visits', 'show', visit['id'])}"
+    scene.sent[card.kind.name, flow] = [name for name in names if name in KEY_COMMANDS]
 
 
-def _copy_records(scene: Scene, flow: str) -> None:
-    """Databases with their write-ahead logs, and journals, as they are at this moment."""
-    copies = scene.folder / "copies"
-    copies.mkdir(exist_ok=True)
-    number = len(list(copies.iterdir())) + 1
-    journals = [path for path in scene.folder.rglob("*.journal") if copies not in path.parents]
-    found = {str(path.relative_to(scene.folder)): path.read_bytes() for path in journals}
-    for platform, database in scene.databases.items():
-        found |= {f"{platform}/{name}": content for name, content in database.read_files()}
-    for name, content in found.items():
-        target = copies / f"{number:03} {flow}" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-
-
-def _show_everything(scene: Scene, installation: Installation) -> None:
-    name = scene.card.identity.hex().upper()
-    visits = installation.kms_json("visits", "list")
+def _show_everything(scene: Scene, site: Installation) -> None:
+    """Have every command that shows something print all it knows."""
+    visits = site.kms_json("visits", "list")
     for arguments in (
-        ("cards", "show", name),
-        ("ssds", "show", name, PROVIDED_SSD),
+        *(("cards", "show", card.name) for card in scene.cards),
+        *(("ssds", "show", card.name, PROVIDED_SSD) for card in scene.cards),
         ("keys", "list"),
         ("hsm", "status"),
+        ("hsm", "objects"),
         ("terminals", "list"),
         ("updates", "list"),
         ("audit", "tail"),
         *(("visits", "show", visit["id"]) for visit in visits),
     ):
-        installation.kms(*arguments)
-        installation.kms(*arguments, "--json")
+        site.kms(*arguments)
+        site.kms(*arguments, "--json")

@@ -4,8 +4,8 @@ Rules: a key is searched for by its parts of 8 bytes, so a half of a key is foun
 which contains the same form of its halves. Parity bits (the lowest of each byte) are left out on both sides: a key is
 found with them and without. A place is looked at as it is, and again as what its hexadecimal digits (upper or lower
 case, with or without blanks, colons or line ends between them), its base64 characters (both alphabets, in lines or not)
-and its `\\xNN` escapes stand for, at every alignment. What is found is told by the key's name, never by its value. All parts are
-looked for at once: there are hundreds of them, and memory of hundreds of megabytes.
+and its `\\xNN` escapes stand for, at every alignment. What is found is told by the key's name, never by its value. All
+parts are looked for at once: there are hundreds of them, and memory of hundreds of megabytes.
 """
 
 import binascii

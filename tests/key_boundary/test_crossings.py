@@ -17,6 +17,7 @@ SEARCHER = Searcher({"card key": KEY})
 BLOCK = bytes(range(0xC0, 0xD0))
 MASTER_ID = bytes(range(0x30, 0x40))
 PAYLOAD = {"KEY_TYPE": "CKK_DES2", "ENCRYPT": "True", "SENSITIVE": "False", "EXTRACTABLE": "True", "TOKEN": "False"}
+DEK = {"KEY_TYPE": "CKK_DES2", "ENCRYPT": "True", "SENSITIVE": "True", "EXTRACTABLE": "False", "TOKEN": "False"}
 READABLE = {"KEY_TYPE": "CKK_GENERIC_SECRET", "SENSITIVE": "False", "EXTRACTABLE": "True", "TOKEN": "False"}
 
 
@@ -59,6 +60,10 @@ def encrypt(value: bytes) -> str:
     return build_call("C_Encrypt", f"[in] pData[ulDataLen] 00007fd2db6861d0 / {len(value)}\n", build_rows(value))
 
 
+def begin_encrypting(handle: str = "0x20") -> str:
+    return build_call("C_EncryptInit", f"[in] hKey = {handle}\n")
+
+
 def create(value: bytes, made: str, **attributes: str) -> str:
     template = build_attributes(CLASS="CKO_SECRET_KEY", **attributes)
     template += f"    CKA_VALUE             00007fd2dbd59d30 / {len(value)}\n" + build_rows(value)
@@ -74,6 +79,13 @@ FIND_MASTER = build_call(
 ) + build_call("C_FindObjects", "[out] ulObjectCount = 0x1\nObject 0x10 matches\n")
 
 
+def write_key(value: bytes = KEY, **payload: str) -> list[str]:
+    """A transient read as it is documented, of a master that was found."""
+    made = [FIND_MASTER, derive("0x10", "0x20", **DEK), derive("0x10", "0x11", **{**PAYLOAD, **payload})]
+    read = [read_value("0x11", value), begin_encrypting(), encrypt(value), encrypt(value)]
+    return [*made, *read, destroy("0x11"), destroy("0x20")]
+
+
 def search(account: Account) -> list[str]:
     found = SEARCHER.find("rest", account.rest)
     for place, value in account.buffers:
@@ -81,19 +93,20 @@ def search(account: Account) -> list[str]:
     return sorted({item.place for item in found})
 
 
-def test_a_transient_read_is_accounted_for() -> None:
-    log = build_log(
-        FIND_MASTER,
-        derive("0x10", "0x11", **PAYLOAD),
-        read_value("0x11", KEY),
-        encrypt(KEY),
-        encrypt(KEY),
-        destroy("0x11"),
-    )
-    account = account_for(log)
+@pytest.mark.parametrize("key_type", ["CKK_DES2", "CKK_AES"])
+def test_a_transient_read_is_accounted_for(key_type: str) -> None:
+    account = account_for(build_log(*write_key(KEY_TYPE=key_type)))
     assert [crossing.value for crossing in account.transient] == [KEY]
     assert (account.unexplained, account.left, search(account)) == ([], [], [])
-    assert account.calls == 7  # finding the master takes two
+    assert account.calls == 10  # finding the master takes two
+
+
+@pytest.mark.parametrize("change", [{"KEY_TYPE": "CKK_AES"}, {"WRAP": "True"}, {"DECRYPT": "True"}, {"TOKEN": "True"}])
+def test_a_key_that_was_read_goes_under_a_triple_des_key_that_does_nothing_else(change: dict[str, str]) -> None:
+    find, _, *others = write_key()
+    account = account_for(build_log(find, derive("0x10", "0x20", **{**DEK, **change}), *others))
+    assert account.unexplained != []
+    assert search(account) != []
 
 
 def test_a_readable_derivation_is_accounted_for_with_its_master() -> None:
@@ -105,6 +118,21 @@ def test_a_readable_derivation_is_accounted_for_with_its_master() -> None:
     assert [crossing.value for crossing in account.readable] == [BLOCK, BLOCK[::-1], BLOCK]
     assert (account.unexplained, account.left) == ([], [])
     assert count_blocks_read([account, account]) == {MASTER_ID: 2}
+
+
+@pytest.mark.parametrize(
+    ("parent", "is_chain"),
+    [
+        ({"KEY_TYPE": "CKK_AES", "DERIVE": "True", "TOKEN": "False"}, True),
+        ({"KEY_TYPE": "CKK_DES2", "DERIVE": "True", "TOKEN": "False"}, False),
+        ({"KEY_TYPE": "CKK_AES", "DERIVE": "True", "SIGN": "True", "TOKEN": "False"}, False),
+        ({"KEY_TYPE": "CKK_AES", "DERIVE": "True", "TOKEN": "True"}, False),
+    ],
+)
+def test_a_chaining_value_is_of_a_cards_own_aes_key_that_derives(parent: dict[str, str], is_chain: bool) -> None:
+    calls = [FIND_MASTER, derive("0x10", "0x12", **parent), derive("0x12", "0x13", **READABLE)]
+    (read,) = account_for(build_log(*calls, read_value("0x13", BLOCK))).readable
+    assert read.of.is_chain is is_chain
 
 
 def test_a_creation_is_an_import_unless_its_value_is_published() -> None:
@@ -120,12 +148,12 @@ def test_a_creation_is_an_import_unless_its_value_is_published() -> None:
         [FIND_MASTER, read_value("0x10", KEY)],  # of a master
         [derive("0x10", "0x11", **{**PAYLOAD, "SENSITIVE": "True"}), read_value("0x11", KEY)],
         [derive("0x10", "0x11", **{**PAYLOAD, "DECRYPT": "True"}), read_value("0x11", KEY)],
-        [derive("0x10", "0x11", **{**PAYLOAD, "KEY_TYPE": "CKK_AES"}), read_value("0x11", KEY)],
+        [derive("0x10", "0x11", **{**PAYLOAD, "KEY_TYPE": "CKK_GENERIC_SECRET"}), read_value("0x11", KEY)],
         [derive("0x10", "0x11", **{**READABLE, "DERIVE": "True"}), read_value("0x11", KEY)],
         [create(KEY, "0x11", **PAYLOAD), read_value("0x11", KEY)],  # not derived
         [derive("0x10", "0x11", **PAYLOAD), read_value("0x11", KEY), destroy("0x11")],  # read and not encrypted
-        [derive("0x10", "0x11", **PAYLOAD), read_value("0x11", KEY), encrypt(KEY)],  # encrypted once
-        [derive("0x10", "0x11", **PAYLOAD), read_value("0x11", KEY), encrypt(BLOCK), encrypt(BLOCK)],
+        write_key()[:-3],  # encrypted once
+        [*write_key()[:4], begin_encrypting(), encrypt(BLOCK), encrypt(BLOCK)],
     ],
 )
 def test_every_other_value_is_unexplained(calls: list[str]) -> None:
@@ -146,14 +174,8 @@ def test_every_other_value_is_unexplained(calls: list[str]) -> None:
     ],
 )
 def test_a_key_in_any_other_argument_is_found(call: str) -> None:
-    documented = (
-        derive("0x10", "0x11", **PAYLOAD),
-        read_value("0x11", KEY),
-        encrypt(KEY),
-        encrypt(KEY),
-        destroy("0x11"),
-    )
-    assert search(account_for(build_log(FIND_MASTER, *documented, call))) != []
+    assert search(account_for(build_log(*write_key()))) == []
+    assert search(account_for(build_log(*write_key(), call))) != []
 
 
 def test_an_object_that_is_not_destroyed_is_told() -> None:

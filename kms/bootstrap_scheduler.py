@@ -12,6 +12,7 @@ from kms.bootstrap import (
     SystemClock,
     TimeOrderedIdentifiers,
     build_anchors,
+    build_people,
     build_recovery_anchor,
 )
 from kms.config import PlatformMode
@@ -21,6 +22,7 @@ from kms.metrics.listener import MetricsListener
 from kms.scheduler.jobs import JobServices, build_jobs
 from kms.scheduler.kernel_clock import read_synchronised
 from kms.scheduler.runner import ClockWatch, Runner
+from kms.service.actions import ActionRegistry
 from kms.service.audit_log import AuditLogService
 from kms.service.campaigns import CampaignService
 from kms.service.housekeeping import HousekeepingLimits, HousekeepingService
@@ -29,6 +31,7 @@ from kms.service.leases import FencedStore, LeaseKeeper
 from kms.service.metrics import FigureReader
 from kms.service.platform_keys import PlatformKeyService
 from kms.service.recovery import RecoveryService
+from kms.service.requests import RequestService
 from kms.service.sweeps import SweepService
 from kms.service.token_check import TokenCheck
 
@@ -87,6 +90,7 @@ def open_scheduler(platform: Platform) -> SchedulerParts:
     if ask_kernel is None:
         ask_kernel = config.platform.mode is PlatformMode.PRODUCTION
     name = config.platform.name
+    logins = build_people(config, store, platform.vault)[1]
     services = JobServices(
         housekeeping=HousekeepingService(
             store=store,
@@ -112,6 +116,10 @@ def open_scheduler(platform: Platform) -> SchedulerParts:
         recovery=RecoveryService(
             store=store, clock=clock, identifiers=identifiers, anchor=build_recovery_anchor(config)
         ),
+        requests=RequestService(  # only ends them here, so it knows no action
+            store=store, clock=clock, identifiers=identifiers, registry=ActionRegistry(), authenticator=logins
+        ),
+        logins=logins,
     )
     return SchedulerParts(
         platform=platform,

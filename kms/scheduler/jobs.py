@@ -9,7 +9,9 @@ from kms.service.audit_log import AuditLogService
 from kms.service.campaigns import CampaignService
 from kms.service.housekeeping import HousekeepingService
 from kms.service.jobs import Job
+from kms.service.login import LoginService
 from kms.service.recovery import RecoveryService
+from kms.service.requests import RequestService
 from kms.service.sweeps import SweepService
 from kms.service.token_check import TokenCheck
 
@@ -24,6 +26,8 @@ class JobServices:
     tokens: TokenCheck
     audit_log: AuditLogService
     recovery: RecoveryService
+    requests: RequestService
+    logins: LoginService
 
 
 def build_jobs(services: JobServices, every: SchedulerConfig) -> Sequence[Job]:
@@ -42,6 +46,8 @@ def build_jobs(services: JobServices, every: SchedulerConfig) -> Sequence[Job]:
         Job("check-tokens", seconds(every.tokens_every), services.tokens.check),
         Job("checkpoint-audit", seconds(every.audit_every), lambda: _checkpoint(services.audit_log)),
         Job("keep-anchor", seconds(every.audit_every), services.recovery.keep_anchor),
+        Job("expire-requests", seconds(every.overdue_every), services.requests.expire),
+        Job("retain-logins", seconds(every.retention_every), services.logins.expire),
         Job("retain-visits", seconds(every.retention_every), housekeeping.retain),
     )
 

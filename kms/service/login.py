@@ -8,11 +8,11 @@ none names what was typed.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from kms.domain.alarms import AlarmSeverity
 from kms.domain.audit import AuditEvent
@@ -35,9 +35,7 @@ from kms.service.people_ports import Passwords
 from kms.service.ports import Clock, Identifiers, Store, Transaction
 from kms.service.requests import Signature
 from kms.service.second_factors import Proof, SecondFactors, Shown
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from kms.service.visits import until_claimed
 
 REFUSED = "Login, password or second factor is wrong, or this account may not log in now."
 NEEDED = "You are not logged in, or your login has ended: log in again."
@@ -122,11 +120,7 @@ class LoginService:
     def begin(self, login: str, password: str, *, source: str = "") -> LoginStep:
         """Check the password. `source`: where it came from, for the audit log. Raises `login.refused` alone."""
         now = self._clock.now()
-        with self._store.transaction() as transaction:
-            account = transaction.accounts.find_by_login(login)
-            known, why = self._find_known(transaction, account, now)
-            if known is not None:
-                self._count_attempt(transaction, known.account, now)
+        account, known, why = until_claimed(lambda: self._admit(login, now))
         try:
             self._passwords.check(known.password if known is not None else None, normalise_password(password))
         except KmsError as error:
@@ -144,9 +138,7 @@ class LoginService:
             second_factor=None,
             challenge=hashlib.sha256(self._new_secret().encode()).digest(),
         )
-        with self._store.transaction() as transaction:
-            self._give_back_attempt(transaction, known.account)
-            transaction.login_sessions.add(session)
+        until_claimed(lambda: self._add_step(session))
         return LoginStep(
             secret,
             frozenset(item.kind for item in known.factors),
@@ -209,9 +201,7 @@ class LoginService:
             self._end(session, account, person, "login.expire" if too_old else "login.close")
             raise KmsError(Code.LOGIN_NEEDED, NEEDED)
         if touch and now - session.last_seen_at >= self._limits.touch:
-            with self._store.transaction() as transaction:
-                current = transaction.login_sessions.get(session.id)
-                transaction.login_sessions.save(replace(current, last_seen_at=now))
+            self._touch(session.id, now)
         return _build_principal(session, person)
 
     def logout(self, secret: str) -> None:
@@ -253,6 +243,30 @@ class LoginService:
         with self._store.transaction() as transaction:
             deleted = transaction.login_sessions.delete_older(now - KEPT)
         return f"{deleted} old logins deleted"
+
+    def _admit(self, login: str, now: datetime) -> tuple[Account | None, _Known | None, str]:
+        """The account of a login, what is on record of it if it may try, else why not; the attempt is counted."""
+        with self._store.transaction() as transaction:
+            account = transaction.accounts.find_by_login(login)
+            known, why = self._find_known(transaction, account, now)
+            if known is not None:
+                self._count_attempt(transaction, known.account, now)
+        return account, known, why
+
+    def _add_step(self, session: LoginSession) -> None:
+        with self._store.transaction() as transaction:
+            self._give_back_attempt(transaction, transaction.accounts.get(session.account_id))
+            transaction.login_sessions.add(session)
+
+    def _touch(self, session_id: str, now: datetime) -> None:
+        try:
+            with self._store.transaction() as transaction:
+                current = transaction.login_sessions.get(session_id)
+                transaction.login_sessions.save(replace(current, last_seen_at=now))
+        except KmsError as error:
+            # A page asks for several things at once; whoever came first has written the same.
+            if error.code is not Code.VISIT_CONFLICT:
+                raise
 
     def _find_known(
         self, transaction: Transaction, account: Account | None, now: datetime
@@ -297,7 +311,7 @@ class LoginService:
         transaction.accounts.save(replace(current, failed_logins=0, locked_until=None))
 
     @contextmanager
-    def _refusing(self, account: Account, why: str, source: str) -> "Iterator[None]":
+    def _refusing(self, account: Account, why: str, source: str) -> Iterator[None]:
         try:
             yield
         except KmsError as error:

@@ -1,6 +1,6 @@
 """`kms serve`, recorded: the SQL statements of each request, or a profile of each worker.
 
-Run as `python -m bench.recorded_server --config FILE serve`. `KMS_BENCH_SQL=FILE` appends what is to become `Recorded` values;
+Run as `python -m bench.recorded_server --config FILE serve`. `KMS_BENCH_SQL=FILE` appends what becomes `Recorded` values;
 `KMS_BENCH_PROFILE=FILE` writes cProfile's figures when a worker ends. For counting and explaining alone: what is
 measured is the server as it is.
 """
@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, request, request_started
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 
 from kms.cli import cli
+from kms.db.engine import READ_ONLY
 
 BACKGROUND = ("alembic_version", "platform_state", "audit_checkpoints")  # the server's watches ask these of themselves
-REQUEST, STATEMENT, COMMIT = "request", "statement", "commit"
+REQUEST, BEGIN, STATEMENT, COMMIT = "request", "begin", "statement", "commit"
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,18 @@ def record_to(path: Path) -> None:
         serving.now = True
         write(REQUEST, request.path)
 
-    def execute(_c: object, _cursor: object, statement: str, parameters: object, _context: object, many: bool) -> None:  # noqa: FBT001 - SQLAlchemy's signature
+    def execute(_c: object, _cursor: object, statement: str, parameters: object, _context: object, many: bool) -> None:
         write(STATEMENT, statement, parameters, many=many)
 
     request_started.connect(begin_request, weak=False)
     event.listen(Engine, "before_cursor_execute", execute)
+    event.listen(Engine, "begin", lambda connection: write(BEGIN, _get_begin(connection)))
     event.listen(Engine, "commit", lambda _connection: write(COMMIT))
+
+
+def _get_begin(connection: Connection) -> str:
+    """How `kms.db.engine` begins on SQLite."""
+    return "BEGIN" if connection.get_execution_options().get(READ_ONLY, False) else "BEGIN IMMEDIATE"
 
 
 def _plain(parameters: object) -> object:
@@ -81,7 +88,7 @@ def profile_to(path: Path) -> None:
     """Profile every request of this process's workers; the figures are written when a worker ends."""
     profile = cProfile.Profile()
     lock = threading.Lock()
-    full_dispatch: Callable[[Flask], Any] = Flask.wsgi_app
+    full_dispatch: Callable[..., Any] = Flask.wsgi_app
 
     def measured(app: Flask, *arguments: Any) -> Any:  # noqa: ANN401 - WSGI
         with lock:
@@ -92,7 +99,7 @@ def profile_to(path: Path) -> None:
                 profile.disable()
                 pstats.Stats(profile).dump_stats(f"{path}.{os.getpid()}")
 
-    Flask.wsgi_app = measured  # type: ignore[method-assign] # measuring from outside is the point
+    setattr(Flask, "wsgi_app", measured)  # noqa: B010 - measuring from outside: mypy would not have it
     atexit.register(profile.disable)
 
 

@@ -234,6 +234,7 @@ class SqlStore:
 
     def __init__(self, engine: Engine, node: str = "local") -> None:
         self._engine = engine
+        self._reading = engine.execution_options(**READING)
         self._watch: DatabaseWatch | None = None
         self._node = node
         self._thread = threading.local()
@@ -256,8 +257,7 @@ class SqlStore:
     @contextmanager
     def reading(self) -> Iterator[SqlTransaction]:
         """Open a transaction that only reads: it waits for no writer. Raises as `transaction`."""
-        reading = self._engine.execution_options(**READING)
-        with translate_faults("reading"), reading.begin() as connection:
+        with translate_faults("reading"), self._reading.begin() as connection:
             yield SqlTransaction(connection)
 
     def watch(self) -> None:
@@ -285,9 +285,8 @@ class SqlStore:
 
     def find_revision(self) -> str | None:
         """Read the schema revision; None for a database without one. Raises `database.unavailable`."""
-        reading = self._engine.execution_options(**READING)
         try:
-            with translate_faults("schema"), reading.begin() as connection:
+            with translate_faults("schema"), self._reading.begin() as connection:
                 row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
         except KmsError as error:
             if error.code is Code.DATABASE_SCHEMA:

@@ -90,7 +90,7 @@ class TerminalService:
 
     def authenticate(self, fingerprint: bytes) -> Terminal:
         """Get the terminal of a client certificate. Raises `terminal.unknown`, `terminal.refused`."""
-        with self._store.transaction() as transaction:
+        with self._store.reading() as transaction:
             terminal = transaction.terminals.find_by_fingerprint(fingerprint)
         if terminal is None:
             text = "This terminal's certificate is not enrolled: `kms terminals enrol` on the platform."

@@ -64,7 +64,7 @@ class VisitStep:
     terminal: Terminal
     planner: Planner
     settling: Settling
-    earlier: EarlierMismatches
+    earlier: Callable[[], EarlierMismatches]
     limits: VisitLimits
     keys: KeyPort
     relay: Relay
@@ -246,7 +246,7 @@ class VisitStep:
 
     def _judge_mismatch(self) -> Order:
         self.record.save(replace(self.visit, mismatches=self.visit.mismatches + 1))
-        text = judge_mismatch(self.settling, self.terminal, self.visit, self.earlier)
+        text = judge_mismatch(self.settling, self.terminal, self.visit, self.earlier())
         return self._give_up(text, refused=False, code=BreakCode.MISMATCH)
 
     def _brought_forward(self, in_force: Collection[str]) -> bool:

@@ -113,7 +113,7 @@ class VisitService:
                 if visit.state is not VisitState.OPEN or card.identity not in identities:
                     raise KmsError(Code.SESSION_UNKNOWN, "this session is not open for that card: begin a new one")
                 check_card_allowed(terminal.limits, card.identity)
-                check_served(card, tx.repair_orders.find_open(card.id), terminal)
+                check_served(card, _find_repair(tx, card), terminal)
                 # Claimed like any step, so that a Report that is served at the same time is not undone.
                 tx.cards.claim(card)
                 tx.visits.save(replace(visit, requests=visit.requests + 1))
@@ -123,7 +123,7 @@ class VisitService:
             if chosen is None:
                 raise KmsError(Code.CARD_UNKNOWN, "no card with this identity is enrolled: import it first")
             check_card_allowed(terminal.limits, chosen.identity)
-            check_served(chosen, tx.repair_orders.find_open(chosen.id), terminal)
+            check_served(chosen, _find_repair(tx, chosen), terminal)
             self.open_visit(tx, terminal, chosen, session_id, requests=1)
             return chosen.identity
 
@@ -178,7 +178,7 @@ class VisitService:
         return until_claimed(lambda: self._report(terminal, session_id, refuse))
 
     def _report(self, terminal: Terminal, session_id: str, act: Callable[[VisitStep], Order]) -> Order:
-        with self._store.transaction() as tx:
+        with self._store.reading() as tx:
             found = tx.visits.find_by_session(session_id)
             if found is None:
                 raise KmsError(Code.SESSION_UNKNOWN, "this session is not known: begin with a handshake")
@@ -189,7 +189,6 @@ class VisitService:
             if visit is None:
                 visit = tx.visits.get(found.id)
                 return build_stop(visit.order_number, card.identity, visit.result or "the visit is over")
-            earlier = self._find_mismatches(tx, record, terminal)
             looking = self._find_looking(tx, record, visit, terminal)
         # Read where a step needs it, and once: most steps ask no policy.
         policies = cache(self._load_policies)
@@ -201,7 +200,7 @@ class VisitService:
                 terminal=terminal,
                 planner=Planner(self._platform, self._get_profile(card), self._identifiers, self._clock.now()),
                 settling=settling,
-                earlier=earlier,
+                earlier=lambda: self._find_mismatches(record, terminal),
                 limits=self._limits,
                 keys=keys,
                 relay=self._relay,
@@ -233,7 +232,7 @@ class VisitService:
         return Looking(self._recovery.find_state(tx) if self._recovery is not None else None, terminal)
 
     def _load_policies(self) -> PolicyBook:
-        with self._store.transaction() as tx:
+        with self._store.reading() as tx:
             return tx.policies.load_book()
 
     def _tell_issuer(self, record: CardRecord, terminal: Terminal) -> None:
@@ -278,15 +277,16 @@ class VisitService:
             return step.answer_late(report.responses)
         return step.answer(report.responses, card_gone=report.status is not AgentStatus.PROCESSED)
 
-    def _find_mismatches(self, tx: Transaction, record: CardRecord, terminal: Terminal) -> EarlierMismatches:
+    def _find_mismatches(self, record: CardRecord, terminal: Terminal) -> EarlierMismatches:
         card = record.card
         proofs = [item.proved_at for item in record.key_sets.values()]
         card_since = trusted_since(card.enrolled_at, card.trusted_since, *proofs)
         since = trusted_since(terminal.enrolled_at, terminal.trusted_since)
-        return EarlierMismatches(
-            at_terminal=tuple(tx.visits.list_mismatched(since=since, terminal_id=terminal.id)),
-            of_card=tuple(tx.visits.list_mismatched(since=card_since, card_id=card.id)),
-        )
+        with self._store.reading() as tx:
+            return EarlierMismatches(
+                at_terminal=tuple(tx.visits.list_mismatched(since=since, terminal_id=terminal.id)),
+                of_card=tuple(tx.visits.list_mismatched(since=card_since, card_id=card.id)),
+            )
 
     def _get_profile(self, card: Card) -> CardProfile:
         profile = self._profiles.get(card.profile)
@@ -299,6 +299,11 @@ class VisitService:
         """A sessionId is bound to its client certificate (DESIGN section 3)."""
         if visit.terminal_id != terminal.id:
             raise KmsError(Code.SESSION_UNKNOWN, "this session is not known: begin with a handshake")
+
+
+def _find_repair(tx: Transaction, card: Card) -> RepairOrder | None:
+    """The open repair order that may let a card be looked at although it is set aside."""
+    return tx.repair_orders.find_open(card.id) if card.state is CardState.QUARANTINED else None
 
 
 def check_served(card: Card, repair: RepairOrder | None = None, terminal: Terminal | None = None) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
@@ -165,6 +165,8 @@ class World(Examination):
     apdus: int = 0
     commits: int = 0
     scopes: int = 0
+    sent: list[bytes] = field(default_factory=list)
+    key_values: dict[tuple[str, str, int], tuple[int, tuple[bytes, ...]]] = field(default_factory=dict)
     _processes: int = 0
     _challenges: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -321,6 +323,10 @@ class WatchedStore:
                 raise CrashError
         if world.watcher.hit("server crashed after commit", str(number)):
             raise CrashError
+
+    def reading(self) -> AbstractContextManager[SqlTransaction]:
+        """Nothing is written: to crash here is to crash before the next commit."""
+        return self._world.store.reading()
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from kms.domain.audit_chain import (
 )
 
 NOUN = "audit event"
+_ADD = insert(AuditEventRow)
 _EVENT = [getattr(AuditEventRow, name) for name in AuditEvent.__dataclass_fields__]
 
 
@@ -60,7 +61,7 @@ class SqlAuditRepository:
             head = record.head
         with translate_faults(NOUN):
             for batch in split_batches(rows):
-                self._connection.execute(insert(AuditEventRow), batch)
+                self._connection.execute(_ADD, batch)
         self._writer.head = head
 
     def contains(self, event_id: str) -> bool:

@@ -45,7 +45,7 @@ class SqlRepository(Generic[T]):
         """Insert in bounded batches. Raises `input.conflict`."""
         for batch in split_batches(items):
             with translate_faults(self.noun):
-                self._connection.execute(insert(self._table), [build_values(item) for item in batch])
+                self._connection.execute(_build_insert(self._table), [build_values(item) for item in batch])
 
     def get(self, item_id: str) -> T:
         """Read by id. Raises `input.not-found`."""
@@ -66,7 +66,7 @@ class SqlRepository(Generic[T]):
 
     def list(self, *, limit: int = 100, offset: int = 0) -> Sequence[T]:
         """Read a page, oldest first (ids are ordered by time)."""
-        return self._list(self._select().order_by(self._table.c.id).limit(limit).offset(offset))
+        return self._list(_build_page(self._table), most=limit, skipped=offset)
 
     def _select(self) -> Select[Any]:
         return select(self._table)
@@ -107,6 +107,11 @@ def _build_insert(table: Table) -> Insert:
 @cache
 def _build_find(table: Table) -> Select[Any]:
     return select(table).where(table.c.id == bindparam("item_id")).limit(1)
+
+
+@cache
+def _build_page(table: Table) -> Select[Any]:
+    return select(table).order_by(table.c.id).limit(bindparam("most")).offset(bindparam("skipped"))
 
 
 @cache

@@ -41,16 +41,18 @@ class AdminClient:
     def _call(self, method: str, path: str, **content: Any) -> dict[str, Any]:  # noqa: ANN401 - httpx's arguments
         headers = {"Authorization": f"Bearer {self._secret}"} if self._secret else {}
         try:
-            with httpx.Client(
-                verify=_build_context(self._ca),
-                timeout=httpx.Timeout(TIMEOUT_SECONDS, connect=CONNECT_SECONDS),
-                trust_env=False,
-            ) as client:
+            with open_http(self._ca) as client:
                 answer = client.request(method, f"{self._server}/admin/v1{path}", headers=headers, **content)
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
             text = f"{self._server} does not answer ({type(error).__name__}): is `kms console` running there?"
             raise KmsError(Code.CONSOLE_UNREACHABLE, text) from None
         return _read(answer)
+
+
+def open_http(ca: str) -> httpx.Client:
+    """Open connections that are checked by the authority `ca`. Raises `console.unreachable` for a file that is none."""
+    timeout = httpx.Timeout(TIMEOUT_SECONDS, connect=CONNECT_SECONDS)
+    return httpx.Client(verify=_build_context(ca), timeout=timeout, trust_env=False)
 
 
 def _build_context(ca: str) -> ssl.SSLContext:

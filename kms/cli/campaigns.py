@@ -180,12 +180,12 @@ def report_campaign(ctx: click.Context, name: str, as_json: bool) -> None:
 
 @campaigns_group.command("pause")
 @click.argument("name")
-@click.option("--because", type=FILLED, default="", help="Why, for the audit log.")
+@click.option("--because", type=FILLED, help="Why, for the audit log.")
 @json_option
 @click.pass_context
-def pause_campaign(ctx: click.Context, name: str, because: str, as_json: bool) -> None:
+def pause_campaign(ctx: click.Context, name: str, because: str | None, as_json: bool) -> None:
     """Serve no card of the campaign NAME until it is resumed; what a visit began may end."""
-    campaign = perform(ctx, Action.CAMPAIGNS_PAUSE, {"name": name, "because": because})
+    campaign = perform(ctx, Action.CAMPAIGNS_PAUSE, {"name": name, "because": because or ""})
     print_record(campaign, as_json=as_json, title="Campaign")
 
 

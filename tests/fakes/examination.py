@@ -4,8 +4,6 @@ Rules: nothing here is the platform's own judgement: its records are read, the c
 card is asked as any terminal can ask it.
 """
 
-from dataclasses import dataclass, field
-
 from kms.db.store import SqlStore, SqlTransaction
 from kms.domain.keys import Delivery, KeyState
 from kms.domain.updates import UpdateState
@@ -13,18 +11,17 @@ from terminal.virtual_card.card import VirtualCard
 from terminal.virtual_card.key_store import compute_kcv
 
 
-@dataclass(kw_only=True)
 class Examination:
     """A platform's store and a card, to be examined. `sent`: commands that reached the card.
 
     `challenge_length`: bytes of the host challenge that the card takes; `key_values`: what each generation was.
     """
 
-    store: SqlStore = field(init=False)
-    card: VirtualCard = field(init=False)
-    challenge_length: int = 8
-    sent: list[bytes] = field(default_factory=list)
-    key_values: dict[tuple[str, str, int], tuple[int, tuple[bytes, ...]]] = field(default_factory=dict)
+    store: SqlStore
+    card: VirtualCard
+    sent: list[bytes]
+    key_values: dict[tuple[str, str, int], tuple[int, tuple[bytes, ...]]]
+    challenge_length = 8
 
     def find_faults(self) -> list[str]:
         """What is not as it must be in the end; and what must never be, at any time."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Protocol
 
 import psycopg
@@ -76,7 +77,7 @@ class _Breakable:
             if fault is CommitFault.UNKNOWN:
                 raise error()
 
-        engine.dialect.do_commit = do_commit  # type: ignore[method-assign] # this engine's own dialect object
+        engine.dialect.do_commit = do_commit  # type: ignore[assignment,method-assign] # of this engine alone
         return engine
 
 
@@ -178,5 +179,5 @@ class PostgresRun(_Breakable):
 @cache
 def get_folder() -> Path:
     """Where runs keep their files: memory where there is such a folder, since they fsync as the real ones do."""
-    memory = Path("/dev/shm")
-    return memory if memory.is_dir() else Path("/tmp")
+    memory = Path("/dev/shm")  # noqa: S108 - the folders made in it are nobody else's
+    return memory if memory.is_dir() else Path(gettempdir())

@@ -39,6 +39,9 @@ class Program:
 
 KEEPS = Personality(keep_factory_set=True)
 
+# Cut at every point; the others differ in what the card or the protocol does, and are cut at a sample.
+MAIN_COUNT = 4
+
 PROGRAMS: tuple[Program, ...] = (
     Program("SSD rotation, SCP02 i=55", forced=(SSD_AID,)),
     Program("SSD rotation, SCP03 i=70", scp02_i=None, scp03_i=0x70, forced=(SSD_AID,)),
@@ -50,3 +53,4 @@ PROGRAMS: tuple[Program, ...] = (
     Program("ISD take-over from FF, SCP02 i=55", forced=(ISD_AID,), kvn=0xFF, personality=KEEPS),
     Program("ISD take-over from FF, SCP03 i=70", None, 0x70, forced=(ISD_AID,), kvn=0xFF, personality=KEEPS),
 )
+MAIN = PROGRAMS[:MAIN_COUNT]

@@ -52,6 +52,7 @@ class Services:
     terminals: TerminalService
     store: SqlStore
     vault: TokenVault
+    recovery: RecoveryService
 
 
 class Server:
@@ -81,6 +82,8 @@ class Server:
         identifiers = CountingIdentifiers(self._first_id + 1_000_000 * self._processes)
         world.store = world.database.open_store()
         store = WatchedStore(world, world.store)
+        anchor = MemoryAnchor()
+        recovery = RecoveryService(store=world.store, clock=world.clock, identifiers=identifiers, anchor=anchor)
         visits = VisitService(
             store=store,  # type: ignore[arg-type] # visits use transactions alone
             vault=vault,
@@ -91,9 +94,7 @@ class Server:
             profiles={"default": world.program.profile},
             limits=LIMITS,
             relay=Relay({}),
-            recovery=RecoveryService(
-                store=world.store, clock=world.clock, identifiers=identifiers, anchor=MemoryAnchor()
-            ),
+            recovery=recovery,
         )
         entry = CatalogueEntry(
             aid=APPLICATION_AID, name="ticket", ssd_aid=SSD_AID, privileges=b"\x80", ssd_key_type=KeyType.AES128
@@ -110,7 +111,7 @@ class Server:
         )
         pending = PendingService(store=store)  # type: ignore[arg-type] # the same
         terminals = TerminalService(store=store, clock=world.clock, identifiers=identifiers)  # type: ignore[arg-type] # the same
-        services = Services(visits, applications, pending, terminals, world.store, vault)
+        services = Services(visits, applications, pending, terminals, world.store, vault, recovery)
         app = create_api(services, lambda _environ: self.certificate)
         self.wire = httpx.WSGITransport(app, raise_app_exceptions=False)
 
@@ -144,8 +145,11 @@ class WatchedStore:
 
     @contextmanager
     def reading(self) -> Iterator[SqlTransaction]:
-        self._world.server.check_alive()
+        world = self._world
+        world.server.check_alive()
+        fault = world.watcher.cross(Kind.READING, f"in {world.server.request_name}")
+        world.strike(fault)
         with self._store.reading() as tx:
             yield tx
-
-
+            world.server.is_dead = world.server.is_dead or fault is Fault.WORKER_KILLED_BEFORE
+            world.server.check_alive()

@@ -5,6 +5,7 @@ process; runs leave nothing on it. Its folder is moved aside in earnest, or its 
 """
 
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -51,13 +52,15 @@ class RunToken:
     def start_process(self) -> TokenVault:
         """A new process opens the token: of the one before no session is left, and nothing that it remembered."""
         library = get_library(self._settings.module)
-        with library.lock:
-            try:
-                library.initialise(self._settings.environment)
-            except PKCS11Error:
-                pass  # the token is away: the new process finds out by itself
+        with library.lock, suppress(PKCS11Error):  # the token is away: the new process finds out by itself
+            library.initialise(self._settings.environment)
         self.vault = open_vault(self._settings)
         return self.vault
+
+    def open_anew(self) -> None:
+        """The token is open, and nothing was looked up on it: so each run makes the same calls."""
+        self.start_process()
+        self.vault.status()
 
     def take_away(self) -> None:
         """Move its folder aside."""

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import httpx
 
-from terminal.card import card_gone
 from terminal.client import ServerClient
-from terminal.errors import TerminalError
+from terminal.errors import TerminalError, card_gone
 from terminal.instructions import find_name
 from terminal.journal import Journal
 from terminal.relay import Relay
@@ -31,6 +30,7 @@ from tests.faults.server import CrashError, Server
 from tests.faults.token import RunToken
 
 RECONNECT_S = 20.0
+INTERNAL_ERROR = 500
 UNREADABLE = b"\x6f\x00"  # what a reader may give for a card whose power failed
 STEPS = ("order-journalled", "responses-journalled", "stop-received", "journal-erased")
 KILLED_BEFORE = (Fault.TERMINAL_KILLED_BEFORE, Fault.ELSEWHERE_BEFORE)
@@ -42,9 +42,9 @@ class KilledError(Exception):
 
 
 class FaultWorld(Examination):
-    """One run. `heard`: what the terminal's user read when a visit ended badly."""
+    """One run. `heard`: what the user read when a visit ended badly; `unexpected`: the server's own faults."""
 
-    def __init__(  # noqa: PLR0913 - the parts of a world
+    def __init__(
         self,
         program: Program,
         database: RunDatabase,
@@ -54,11 +54,14 @@ class FaultWorld(Examination):
         *,
         first_id: int,
     ) -> None:
-        super().__init__(challenge_length=program.challenge_length)
+        self.sent = []
+        self.key_values = {}
+        self.challenge_length = program.challenge_length
         self.program, self.database, self.token = program, database, token
         self.watcher = Watcher()
         self.clock = TickingClock()
         self.heard: list[str] = []
+        self.unexpected: list[str] = []
         self.has_applied = False
         self.key_changes = 0
         self._folder = folder
@@ -206,6 +209,8 @@ class Wire(httpx.BaseTransport):
         try:
             answer = server.wire.handle_request(request)
             answer.read()
+            if answer.status_code == INTERNAL_ERROR and not server.is_dead:
+                self._world.unexpected.append(f"the server answered 500 to {server.request_name}")
         except CrashError:
             answer = None
         if server.is_dead:
@@ -259,4 +264,5 @@ def get_certificate(terminal: int) -> bytes:
 
 
 def _list_keys(state: CardState) -> list[tuple[bytes, object]]:
-    return [(domain.aid, domain.key_sets) for domain in state.domains]
+    """Every key by its domain and version; counters change with each channel and do not matter."""
+    return [(domain.aid, [(item.kvn, item.keys) for item in domain.key_sets]) for domain in state.domains]

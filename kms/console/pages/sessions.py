@@ -1,8 +1,8 @@
 """Cookies and anti-forgery tokens.
 
 Rules: a cookie holds a random secret and nothing else; it is `HttpOnly`, `SameSite=Strict`, for the whole site and this
-host alone, and `Secure` with the `__Host-` prefix wherever the console speaks TLS (RFC 6265bis section 4.1.3.2). A form's
-token is an HMAC under the secret of the cookie that the same browser shows: another site can neither read nor guess it.
+host alone, and `Secure` with the `__Host-` prefix wherever the console speaks TLS (RFC 6265bis section 4.1.3.2). A
+form's token is an HMAC under the secret of the cookie that the same browser shows: no other site can read or guess it.
 """
 
 import hashlib
@@ -38,9 +38,7 @@ class Cookies:
 
     def give(self, answer: Response, cookie: str, secret: str) -> None:
         """Let the browser hold a secret until it is closed."""
-        answer.set_cookie(
-            self.name(cookie), secret, secure=self._is_secure, httponly=True, samesite="Strict", path="/"
-        )
+        answer.set_cookie(self.name(cookie), secret, secure=self._is_secure, httponly=True, samesite="Strict", path="/")
 
     def take(self, answer: Response, cookie: str) -> None:
         """Let the browser forget a secret."""
@@ -57,7 +55,7 @@ def check_token(request: Request, secret: str, origin: str) -> None:
     sent = request.headers.get("Origin")
     shown = request.form.get(TOKEN_FIELD, "")
     right = bool(secret) and hmac.compare_digest(shown.encode(), build_token(secret).encode())
-    # Browsers name the origin of every POST (Fetch Standard section 3.2); a caller that names none still needs the token.
+    # Browsers name the origin of every POST (Fetch Standard section 3.2); who names none still needs the token.
     if not right or sent not in (None, origin):
         raise KmsError(
             Code.FORM_FORGED, "This form is not from a page that this browser was given just now: open the page again."

@@ -19,6 +19,7 @@ from kms.console.pages.services import PageServices
 from kms.console.pages.sessions import LOGIN, VISITOR, Cookies, build_token, check_token
 from kms.domain.people import Principal
 from kms.domain.permissions import PERMISSIONS, Action, check_permitted
+from kms.domain.recovery import PlatformCondition
 from kms.errors import Code, KmsError
 
 Page = Callable[..., str | Response]
@@ -69,7 +70,7 @@ MENU = (
 
 @dataclass
 class Site:
-    """The pages as one blueprint. `rows`: the permission row of each page by its endpoint, None: nobody is logged in."""
+    """The pages as one blueprint. `rows`: each page's permission row by its endpoint, None: nobody is logged in."""
 
     services: PageServices
     blueprint: Blueprint = field(default_factory=lambda: Blueprint("pages", __name__))
@@ -140,7 +141,7 @@ class Site:
         """Make a page for somebody who is not logged in, whose browser gets a secret for its forms."""
         secret = self.cookies.find(request, VISITOR)
         g.visitor = secret or self.services.new_secret()
-        answer = make_response(self.render(template, **values))
+        answer = make_response(self.render(template, None, **values))
         if not secret:
             self.cookies.give(answer, VISITOR, g.visitor)
         return answer
@@ -150,10 +151,11 @@ class Site:
         if error.code is Code.LOGIN_NEEDED and request.method == "GET":
             return make_response(redirect(f"/login?next={quote(request.full_path.rstrip('?'))}", code=303))
         principal: Principal | None = g.get("principal")
-        body = {"error": error, "status": status, "reference": reference}
-        answer = (
-            make_response(self.render("error.html", principal, **body)) if principal else self.visit("error.html", **body)
-        )
+        if principal is None:
+            answer = self.visit("error.html", error=error, status=status, reference=reference)
+        else:
+            page = self.render("error.html", principal, error=error, status=status, reference=reference)
+            answer = make_response(page)
         answer.status_code = status
         return answer
 
@@ -175,7 +177,7 @@ class Site:
                 state = reading.platform_state.find_current()
         except KmsError:
             return False
-        return state is not None and state.is_recovering
+        return state is not None and state.condition is PlatformCondition.RECOVERY
 
     def _add(self, rule: str, view: Callable[..., Any], methods: tuple[str, ...], action: Action | None) -> None:
         self.rows[f"{self.blueprint.name}.{view.__name__}"] = action

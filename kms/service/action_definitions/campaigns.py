@@ -82,7 +82,7 @@ def _describe(asked: NewCampaign) -> str:
         lines.append(f"Under master {asked.master}, generation {asked.generation or '(the newest but one)'}.")
     if asked.key_type is not None:
         lines.append(f"New keys of type {asked.key_type}.")
-    lines.append(f"In security domains with: {_describe_filter(asked.chosen)}.")
+    lines.append(f"In security domains with: {describe_filter(asked.chosen)}.")
     if asked.deadline is not None:
         lines.append(f"Overdue from {say_time(asked.deadline)}.")
     lines.append(f"Released: {f'{asked.per_day} a day' if asked.per_day else 'all at once'}.")
@@ -93,7 +93,8 @@ def _describe(asked: NewCampaign) -> str:
     return "\n".join(lines)
 
 
-def _describe_filter(chosen: CampaignFilter) -> str:
+def describe_filter(chosen: CampaignFilter) -> str:
+    """A campaign's filter in words."""
     said = []
     for name, value in vars(chosen).items():
         if value in (None, ()) or name == "identities":

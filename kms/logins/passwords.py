@@ -35,7 +35,8 @@ class Argon2Passwords:
 
     def check(self, stored: bytes | None, password: str) -> None:
         """See `Passwords.check`."""
-        expected = stored.decode() if stored is not None else self._get_nobodys()
+        nobodys = self._get_nobodys()  # whoever comes first makes it, known or not
+        expected = stored.decode() if stored is not None else nobodys
         try:
             with self._places:
                 self._hasher.verify(expected, password)

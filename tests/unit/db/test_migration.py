@@ -19,6 +19,7 @@ def list_lines(sql: str) -> list[str]:
     Without quotes and without parentheses around defaults: SQLite has both in a table that was made anew.
     """
     plain = re.sub(r"DEFAULT \(('[^']*'|\d+)\)", r"DEFAULT \1", sql.replace('"', ""))
+    plain = re.sub(r", (?=[a-z_]+ [A-Z]+)", ",\n", plain)  # columns that were added later share the last one's line
     return sorted(line.strip().rstrip(",") for line in plain.splitlines() if line.strip())
 
 

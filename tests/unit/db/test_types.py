@@ -3,8 +3,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from sqlalchemy.dialects import postgresql, sqlite
 
-from kms.db.types import CheckValues, UtcDateTime, enum_type
+from kms.db.types import CheckValues, RolesText, UtcDateTime, enum_type
 from kms.domain.keys import MasterKind
+from kms.domain.people import Role
 
 SQLITE = sqlite.dialect()
 POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
@@ -46,4 +47,14 @@ def test_a_check_value_of_another_length_is_refused() -> None:
 
 
 def test_enums_are_stored_as_their_values() -> None:
-    assert enum_type(MasterKind, "kind").enums == ["vendor", "isd", "ssd-initial", "ssd", "peer-kek"]
+    assert enum_type(MasterKind, "kind").enums == [kind.value for kind in MasterKind]
+    assert "ssd-initial" in enum_type(MasterKind, "kind").enums
+
+
+def test_roles_are_stored_sorted_and_read_as_they_were() -> None:
+    roles = frozenset({Role.SECURITY_OFFICER, Role.KEY_CUSTODIAN})
+    stored = RolesText().process_bind_param(roles, SQLITE)
+    assert stored == "key-custodian,security-officer"
+    assert RolesText().process_result_value(stored, SQLITE) == roles
+    assert RolesText().process_bind_param(None, SQLITE) is None
+    assert RolesText().process_result_value(None, SQLITE) is None

@@ -54,6 +54,11 @@ class Action(StrEnum):
     EXCHANGE_ACCEPT = "exchange.accept"
     AUDIT_KEY_REPLACE = "audit-key.replace"
     RECOVERY_CONFIRM = "recovery.confirm"
+    # ceremonies
+    CEREMONIES_START = "ceremonies.start"
+    CEREMONIES_REHEARSE = "ceremonies.rehearse"
+    CEREMONIES_STEP = "ceremonies.step"
+    CEREMONIES_ABORT = "ceremonies.abort"
     # people
     PEOPLE_ADD = "people.add"
     PEOPLE_ADD_ACCOUNT = "people.add-account"
@@ -93,6 +98,7 @@ _EVERYBODY = frozenset(Role)
 _ADMINISTRATOR = frozenset({Role.ADMINISTRATOR})
 _OFFICER = frozenset({Role.SECURITY_OFFICER})
 _DAILY = frozenset({Role.OPERATOR, Role.SECURITY_OFFICER})
+_CEREMONIAL = frozenset({Role.SECURITY_OFFICER, Role.KEY_CUSTODIAN})
 _LOOKING = frozenset({Role.AUDITOR, Role.SECURITY_OFFICER})
 _PEOPLE = frozenset({Role.ADMINISTRATOR, Role.AUDITOR, Role.SECURITY_OFFICER})
 
@@ -131,6 +137,10 @@ PERMISSIONS: Mapping[Action, Permission] = {
     Action.EXCHANGE_ACCEPT: Permission(_OFFICER, 1),
     Action.AUDIT_KEY_REPLACE: Permission(_OFFICER, 1),
     Action.RECOVERY_CONFIRM: Permission(_OFFICER, 1),
+    Action.CEREMONIES_START: Permission(_OFFICER, 1),
+    Action.CEREMONIES_REHEARSE: Permission(_OFFICER),
+    Action.CEREMONIES_STEP: Permission(_CEREMONIAL),  # and the role that the script gives the step
+    Action.CEREMONIES_ABORT: Permission(_CEREMONIAL),
     Action.PEOPLE_ADD: Permission(_ADMINISTRATOR, 1, _OFFICER),
     Action.PEOPLE_ADD_ACCOUNT: Permission(_ADMINISTRATOR, 1, _OFFICER),
     Action.PEOPLE_CHANGE: Permission(_ADMINISTRATOR, 1, _OFFICER),

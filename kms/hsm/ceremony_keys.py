@@ -54,10 +54,15 @@ from kms.hsm.templates import (
     check_attributes,
 )
 from kms.hsm.wrapping import erase
-from kms.service.ceremonies.ports import SealedKey
+from kms.service.ceremonies.ports import LastingUse, SealedKey
 from kms.service.ports import NewMaster
 
 _OAEP = Mechanism.RSA_PKCS_OAEP
+_USES = {
+    LastingUse.MASTER: MasterUse.DERIVE,
+    LastingUse.BACKING_UP: MasterUse.WRAP_FOR_PEER,
+    LastingUse.OPENING: MasterUse.UNWRAP_FROM_PEER,
+}
 
 
 class TokenCeremonyKeys:
@@ -95,16 +100,13 @@ class TokenCeremonyKeys:
         """See `CeremonyKeys.combine`."""
         with self._gateway.connect() as connection:
             connection.check_peer_mechanisms()
-            return combine_sealed(
-                connection, public_key_der, pair_id, key_type, wrapped=wrapped, expected=expected
-            )
+            return combine_sealed(connection, public_key_der, pair_id, key_type, wrapped=wrapped, expected=expected)
 
-    def create(self, sealed: SealedKey, pair_id: bytes, object_id: bytes, label: str, *, backup: bool) -> NewMaster:
+    def create(self, sealed: SealedKey, pair_id: bytes, object_id: bytes, label: str, *, use: LastingUse) -> NewMaster:
         """See `CeremonyKeys.create`."""
         with self._gateway.connect() as connection:
             connection.check_peer_mechanisms()
-            use = MasterUse.WRAP_FOR_PEER if backup else MasterUse.DERIVE
-            return create(connection, sealed, pair_id, object_id, label=label, use=use)
+            return create(connection, sealed, pair_id, object_id, label=label, use=_USES[use])
 
     def back_up(self, sealed: SealedKey, pair_id: bytes, backup_key: MasterRef) -> bytes:
         """See `CeremonyKeys.back_up`."""

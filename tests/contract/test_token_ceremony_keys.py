@@ -8,6 +8,7 @@ from kms.card.keys import KeyType
 from kms.domain.token_objects import ExpectedObject
 from kms.errors import Code
 from kms.hsm.vault import TokenVault
+from kms.service.ceremonies.ports import LastingUse
 from kms.service.ceremonies.sealing import seal_component
 from tests.contract.conftest import refer, refused
 from tests.fakes.software_keys import check_value
@@ -27,14 +28,14 @@ def test_generated_key_is_made_lasting_once(vault: TokenVault) -> None:
     before = count_objects(vault)
     sealed = keys.generate(public, PAIR)
     assert count_objects(vault) == before  # the key exists wrapped alone
-    made = keys.create(sealed, PAIR, KEY, "ssd-1", backup=False)
+    made = keys.create(sealed, PAIR, KEY, "ssd-1", use=LastingUse.MASTER)
     assert (made.kcv, made.kcv_method) == (sealed.kcv, sealed.kcv_method)
-    assert keys.create(sealed, PAIR, KEY, "ssd-1", backup=False) == made
+    assert keys.create(sealed, PAIR, KEY, "ssd-1", use=LastingUse.MASTER) == made
     keys.remove_pair(PAIR)
     keys.remove_pair(PAIR)
     assert count_objects(vault) == 1
     with refused(Code.KEY_MISSING):
-        keys.create(sealed, PAIR, OTHER, "ssd-1", backup=False)
+        keys.create(sealed, PAIR, OTHER, "ssd-1", use=LastingUse.MASTER)
     with vault.open_scope() as scope:
         scope.get_master(refer(made))
 
@@ -53,7 +54,7 @@ def test_components_become_the_key(vault: TokenVault, key_type: KeyType) -> None
     with refused(Code.KEY_KCV_MISMATCH):
         keys.combine(public, PAIR, key_type, wrapped, (method, bytes(5 if key_type.is_aes else 3)))
     sealed = keys.combine(public, PAIR, key_type, wrapped, (method, check_value(value, key_type, method)))
-    made = keys.create(sealed, PAIR, KEY, "vendor-1", backup=False)
+    made = keys.create(sealed, PAIR, KEY, "vendor-1", use=LastingUse.MASTER)
     assert made.kcv == check_value(value, key_type, method)
     keys.remove_pair(PAIR)
     with vault.open_scope() as scope:

@@ -4,14 +4,16 @@ from kms.domain.people import CredentialKind, Principal, Role
 from tests.fakes.records import NOW
 
 
-def build_principal(name: str, *roles: Role, account: str = "", development: bool = False) -> Principal:
+def build_principal(
+    name: str, *roles: Role, account: str = "", session: str = "session", development: bool = False
+) -> Principal:
     """A person by name. `account`: another account of the same person."""
     return Principal(
         person_id=f"person-{name}",
         account_id=account or f"account-{name}",
         name=name,
         roles=frozenset(roles),
-        login_session_id="session",
+        login_session_id=session,
         second_factor=CredentialKind.WEBAUTHN,
         authenticated_at=NOW,
         development=development,

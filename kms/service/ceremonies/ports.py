@@ -3,10 +3,19 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from kms.card.keys import KcvMethod, KeyPort, KeyType, MasterRef
 from kms.service.ports import HsmStatus, NewMaster
+
+
+class LastingUse(StrEnum):
+    """What a ceremony's key is made for."""
+
+    MASTER = "master"  # derives
+    BACKING_UP = "backing up"  # wraps backups, in the platform's HSM
+    OPENING = "opening backups"  # unwraps them, in the recovery HSM
 
 
 @dataclass(frozen=True)
@@ -49,8 +58,8 @@ class CeremonyKeys(Protocol):
         """
         ...
 
-    def create(self, sealed: SealedKey, pair_id: bytes, object_id: bytes, label: str, *, backup: bool) -> NewMaster:
-        """Make the lasting key: a master, or with `backup` a key that wraps backups and does nothing else.
+    def create(self, sealed: SealedKey, pair_id: bytes, object_id: bytes, label: str, *, use: LastingUse) -> NewMaster:
+        """Make the lasting key, which does what its use says and nothing else.
 
         The same `object_id` again gives the key that is there, if its check value agrees.
         """
@@ -77,12 +86,7 @@ class CeremonyVault(Protocol):
     @property
     def ceremony_keys(self) -> CeremonyKeys: ...
     def status(self) -> HsmStatus: ...
-    def random(self, length: int) -> bytes: ...
     def open_scope(self) -> AbstractContextManager[KeyPort]: ...
-    def generate_transport_key(self, object_id: bytes, label: str) -> bytes: ...
-    def unwrap_kek(
-        self, object_id: bytes, label: str, own_transport_object_id: bytes, wrapped: bytes, *, expected_kcv: bytes
-    ) -> NewMaster: ...
 
 
 class Combiner(Protocol):

@@ -34,6 +34,11 @@ from tests.functional.site_database import PostgresDatabase, make_database
 PATIENCE_S = 90
 REQUEST_S = 3  # a node that is stopped is given up after that
 QUIET_S = 0.1  # between two looks of a terminal for which nothing waits
+MAKE_DUE = f"""
+UPDATE key_sets SET rotate_at = now() - interval '1 second' WHERE id IN (
+    SELECT k.id FROM key_sets k JOIN security_domains d ON d.id = k.security_domain_id
+    WHERE k.state = 'ACTIVE' AND k.purpose = 'ssd' AND k.rotate_at > now() AND d.aid = '\\x{TRANSIT_SSD}')
+"""  # noqa: S608 - a constant of the test's
 SCHEDULER = """
 [scheduler]
 lease_seconds = 3
@@ -158,11 +163,7 @@ class Cluster:
 
     def make_due(self) -> None:
         """Time goes by: every operative key set in force is due now, as if its lead had been reached."""
-        self.execute(
-            "UPDATE key_sets SET rotate_at = now() - interval '1 second' WHERE id IN (SELECT k.id FROM key_sets k"
-            " JOIN security_domains d ON d.id = k.security_domain_id WHERE k.state = 'ACTIVE' AND k.purpose = 'ssd'"
-            f" AND k.rotate_at > now() AND d.aid = '\\x{TRANSIT_SSD}')"
-        )
+        self.execute(MAKE_DUE)
 
     def make_nothing_due(self) -> None:
         self.execute("UPDATE key_sets SET rotate_at = now() + interval '300 days' WHERE rotate_at <= now()")

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from kms.domain.alarms import AlarmSeverity
 from kms.domain.audit import AuditEvent
-from kms.domain.passwords import normalise_password
+from kms.domain.passwords import check_password, normalise_password
 from kms.domain.people import (
     PERSON,
     SECOND_FACTORS,
@@ -152,13 +152,14 @@ class LoginService:
         Raises `login.refused`, `login.locked`, `login.needed` when the password is too long ago.
         """
         now = self._clock.now()
-        with self._store.transaction() as transaction:
-            session = transaction.login_sessions.find(compute_session_id(secret))
-            if session is None or session.ended_at is not None or session.second_factor is not None:
-                raise KmsError(Code.LOGIN_NEEDED, NEEDED)
-            if now >= session.opened_at + self._limits.step:
-                raise KmsError(Code.LOGIN_NEEDED, "The password was given too long ago: begin again.")
-            known = self._claim(transaction, session.account_id, now)
+        with self._store.reading() as reading:
+            session = reading.login_sessions.find(compute_session_id(secret))
+        if session is None or session.ended_at is not None or session.second_factor is not None:
+            raise KmsError(Code.LOGIN_NEEDED, NEEDED)
+        if now >= session.opened_at + self._limits.step:
+            raise KmsError(Code.LOGIN_NEEDED, "The password was given too long ago: begin again.")
+        account_id = session.account_id
+        known = until_claimed(lambda: self._claim(account_id, now))
         with self._refusing(known.account, "wrong second factor", source):
             shown = self._factors.check(known.factors, session.challenge, proof, now)
             opened = self._new_secret()
@@ -226,8 +227,7 @@ class LoginService:
         decides once; a one-time code is taken once, whatever for.
         """
         now = self._clock.now()
-        with self._store.transaction() as transaction:
-            known = self._claim(transaction, principal.account_id, now)
+        known = until_claimed(lambda: self._claim(principal.account_id, now))
         with self._refusing(known.account, "approval: wrong second factor", ""):
             shown = self._factors.check(known.factors, digest, proof, now)
             with self._store.transaction() as transaction:
@@ -236,6 +236,50 @@ class LoginService:
                 if session is not None:
                     transaction.login_sessions.save(replace(session, authenticated_at=now, last_seen_at=now))
         return Signature(shown.credential.id, shown.credential.kind, shown.evidence)
+
+    def build_change_options(self, principal: Principal) -> Mapping[str, object] | None:
+        """What the browser is asked for before a password is changed; None without a security key."""
+        with self._store.transaction() as transaction:
+            session = transaction.login_sessions.get(principal.login_session_id)
+            asked = replace(session, challenge=hashlib.sha256(self._new_secret().encode()).digest())
+            transaction.login_sessions.save(asked)
+            credentials = transaction.credentials.list_for_account(principal.account_id)
+        return self._factors.build_options(
+            [item for item in credentials if item.kind in SECOND_FACTORS], asked.challenge
+        )
+
+    def change_password(self, principal: Principal, current: str, new: str, proof: Proof) -> None:
+        """Put another password in the place of the present one; all logins of the account end, this one too.
+
+        `proof`: for `build_change_options`, or a one-time code. Raises `input.invalid` for a weak password,
+        `login.refused`, `login.locked`.
+        """
+        now = self._clock.now()
+        with self._store.reading() as reading:
+            session = reading.login_sessions.get(principal.login_session_id)
+            check_password(new, login=reading.accounts.get(principal.account_id).login, name=principal.name)
+        known = until_claimed(lambda: self._claim(principal.account_id, now))
+        with self._refusing(known.account, "password change: wrong password or second factor", ""):
+            self._passwords.check(known.password, normalise_password(current))
+            shown = self._factors.check(known.factors, session.challenge, proof, now)
+            data = self._passwords.hash(normalise_password(new))
+            with self._store.transaction() as transaction:
+                self._use(transaction, shown, known.account, now)
+                for old in known.credentials:
+                    if old.kind is CredentialKind.PASSWORD:
+                        transaction.credentials.save(replace(old, state=PersonState.DISABLED))
+                chosen = Credential(
+                    id=self._identifiers.new(),
+                    account_id=known.account.id,
+                    kind=CredentialKind.PASSWORD,
+                    label="",
+                    data=data,
+                    state=PersonState.ACTIVE,
+                    created_at=now,
+                )
+                transaction.credentials.add(chosen)
+                transaction.login_sessions.end_for_account(known.account.id, now)
+                self._log(transaction, principal.actor, "account.change-password", known.account, "done")
 
     def expire(self) -> str:
         """Delete logins of long ago (a job of the scheduler); the audit log keeps them. Says how many."""
@@ -281,13 +325,14 @@ class LoginService:
             return None, "account locked"
         return _Known(account, person, transaction.credentials.list_for_account(account.id)), ""
 
-    def _claim(self, transaction: Transaction, account_id: str, now: datetime) -> _Known:
+    def _claim(self, account_id: str, now: datetime) -> _Known:
         """Count an attempt of an account that may try. Raises `login.locked`, `login.refused`."""
-        account = transaction.accounts.get(account_id)
-        known, why = self._find_known(transaction, account, now)
-        if known is not None:
-            self._count_attempt(transaction, account, now)
-            return known
+        with self._store.transaction() as transaction:
+            account = transaction.accounts.get(account_id)
+            known, why = self._find_known(transaction, account, now)
+            if known is not None:
+                self._count_attempt(transaction, account, now)
+                return known
         if why == "account locked":
             minutes = self._limits.lock // timedelta(minutes=1)
             raise KmsError(Code.LOGIN_LOCKED, f"Too many attempts failed: the account is locked for {minutes} minutes.")

@@ -16,6 +16,7 @@ from kms.service.one_time_codes import OneTimeCodes
 from kms.service.people_ports import SecurityKeys
 
 WRONG_CODE = "This one-time code is wrong, or was used already: wait for the next one."
+CHALLENGE_LENGTH = 32  # bytes
 Proof = Mapping[str, object]
 
 
@@ -102,6 +103,8 @@ class SecondFactors:
     def _check_assertion(
         self, credentials: Sequence[Credential], challenge: bytes, answer: Mapping[str, object]
     ) -> Shown:
+        if len(challenge) != CHALLENGE_LENGTH:  # nothing was asked for, so nothing is answered
+            raise KmsError(Code.LOGIN_REFUSED, "No security key was asked for: begin again.")
         key_id = self._security_keys.read_key_id(answer)
         for credential in credentials:
             if credential.kind is CredentialKind.WEBAUTHN and credential.key_id == key_id:

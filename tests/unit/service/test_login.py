@@ -331,3 +331,42 @@ def test_nothing_that_was_typed_or_given_stands_in_log_or_store(scene: LoginScen
         assert secret not in text
         assert secret not in stored
     assert opened.secret not in repr(opened)
+
+
+NEW = "nine green frogs in a pond"
+
+
+def test_a_password_is_changed_with_the_present_one_and_a_second_factor_and_all_logins_end(scene: LoginScene) -> None:
+    opened, other = scene.log_in("alice"), scene.log_in("alice")
+    options = scene.logins.build_change_options(opened.principal)
+    scene.logins.change_password(opened.principal, PASSWORD, NEW, scene.touch_key("alice", options))
+    for secret in (opened.secret, other.secret):
+        with refused(Code.LOGIN_NEEDED):
+            scene.logins.authenticate(secret)
+    with refused(Code.LOGIN_REFUSED):
+        scene.logins.begin("alice", PASSWORD)
+    assert scene.logins.begin("alice", NEW).factors == {CredentialKind.WEBAUTHN}
+    assert len(scene.list_events("account.change-password")) == 1
+
+
+def test_a_password_is_not_changed_without_both_nor_to_a_weak_one(scene: LoginScene) -> None:
+    principal = scene.log_in("bob").principal
+    scene.clock.pass_(minutes=1)
+    with refused(Code.LOGIN_REFUSED):
+        scene.logins.change_password(principal, "not the password", NEW, scene.show_code("bob"))
+    with refused(Code.LOGIN_REFUSED):
+        scene.logins.change_password(principal, PASSWORD, NEW, WRONG)
+    with refused(Code.INPUT_INVALID):
+        scene.logins.change_password(principal, PASSWORD, "short", scene.show_code("bob"))
+    assert scene.log_in("bob").principal.name == principal.name
+
+
+def test_a_change_takes_no_assertion_for_another_challenge(scene: LoginScene) -> None:
+    principal = scene.log_in("alice").principal
+    unasked = {"webauthn": scene.keys["alice"].get({"challenge": "", "rpId": "kms.example"})}
+    with refused(Code.LOGIN_REFUSED):
+        scene.logins.change_password(principal, PASSWORD, NEW, unasked)
+    asked = scene.touch_key("alice", scene.logins.build_change_options(principal))
+    scene.logins.build_change_options(principal)
+    with refused(Code.LOGIN_REFUSED):
+        scene.logins.change_password(principal, PASSWORD, NEW, asked)

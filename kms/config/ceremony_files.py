@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -90,6 +91,7 @@ def load_script(path: Path) -> LoadedScript:
     return parse_script(path.stem, text, path)
 
 
+@lru_cache(maxsize=64)  # a ceremony's view reads its script each time
 def parse_script(name: str, text: str, path: Path | None = None) -> LoadedScript:
     """Read a script from its text. Raises as `load_script`."""
     source = path or Path(f"{name}.toml")

@@ -39,7 +39,9 @@ from kms.service.visits import until_claimed
 
 BATCH = 2000  # updates a transaction: a second of SQLite's write lock at the most
 STOPPED = "campaign.stopped"
+ACTOR = "scheduler"
 LEFTOVERS = timedelta(days=30)  # how long visits may give back what they had begun of a cancelled campaign
+CUT_OFF = timedelta(minutes=10)  # so old, a campaign that is still being filled is taken for left alone
 KINDS = {
     MasterKind.ISD: MasterKind.ISD,
     MasterKind.SSD: MasterKind.SSD,
@@ -194,8 +196,17 @@ class CampaignService:
         return until_claimed(lambda: self._judge(campaign_id))
 
     def tend(self) -> str:
-        """The scheduler's part: judge every running campaign, cancel what came back of cancelled ones."""
+        """The scheduler's part: finish what was filled halfway, judge what runs, cancel what came back of cancelled ones.
+
+        Filling may go on elsewhere after all: two who fill the same campaign take its batches in turns. Raises
+        `platform.recovery` where one is to be filled meanwhile.
+        """
         now = self._clock.now()
+        left = [item for item in self.list((CampaignState.FILLING,)) if item.created_at <= now - CUT_OFF]
+        for item in left:
+            with self._store.transaction() as tx:
+                check_normal(tx, "Campaigns")
+            self.fill(item.id, expected=0, actor=ACTOR, progress=lambda _done, _of: None)
         running = [self.judge(item.id) for item in self.list((CampaignState.RUNNING,))]
         changed = sum(item.state is not CampaignState.RUNNING for item in running)
         cancelled = [
@@ -204,7 +215,8 @@ class CampaignService:
             if item.finished_at is not None and item.finished_at > now - LEFTOVERS
         ]
         late = sum(self._cancel_pending(item, lambda _done, _of: None) for item in cancelled)
-        return f"{len(running)} running, {changed} stopped or done, {late} late updates cancelled"
+        filled = f"{len(left)} filled, " if left else ""
+        return f"{filled}{len(running)} running, {changed} stopped or done, {late} late updates cancelled"
 
     def _judge(self, campaign_id: str) -> Campaign:
         with self._store.transaction() as tx:

@@ -126,6 +126,23 @@ def test_filling_that_was_cut_off_serves_nothing_and_is_taken_up(service: Campai
     assert (campaign.state, campaign.added) == (CampaignState.RUNNING, CARDS)
 
 
+def test_filling_that_was_cut_off_is_finished_by_the_scheduler(
+    service: CampaignService, store: MemoryStore, clock: TickingClock
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        service.create(ask(), actor="cli:operator", progress=interrupt)
+    service.tend()  # somebody may still be at it
+    assert served(store) == 0
+    clock.move(minutes=10)
+    assert service.tend() == "1 filled, 1 running, 0 stopped or done, 0 late updates cancelled"
+    assert served(store) == CARDS
+    assert actions(store) == ["campaign.create", "campaign.start"]
+
+
+def interrupt(_done: int, _of: int) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [

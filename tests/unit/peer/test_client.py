@@ -148,7 +148,7 @@ def test_an_issuer_that_cannot_work_is_unreachable(script: Script, status: int) 
         httpx.Response(302, headers={"Location": "https://elsewhere.example"}),
         httpx.Response(200, content=b"<html>"),
         httpx.Response(200, content=b" " * (MAX_ANSWER + 1)),
-        httpx.Response(200, stream=httpx.ByteStream(b"{}"), headers={"Content-Encoding": "identity, br"}),
+        lambda: httpx.Response(200, content=iter([b"{}"]), headers={"Content-Encoding": "identity, br"}),
         httpx.Response(204),
     ],
 )

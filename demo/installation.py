@@ -33,6 +33,7 @@ KEY_LENGTHS = {"DES2": 16, "AES128": 16, "AES256": 32}
 SOFTHSM2_LIBRARY = Path("/usr/lib/softhsm/libsofthsm2.so")
 NSS_LIBRARY = Path("/usr/lib/x86_64-linux-gnu/p11-kit-proxy.so")
 NSS_SETUP = PROJECT / "setup" / "nss_token.py"
+CONSOLE_PORTS = {"issuer": 8444, "provider": 8446}  # in config/
 DEFAULT_PORTS = {"issuer": 8443, "provider": 8445}  # in config/
 
 
@@ -84,7 +85,7 @@ class Installation:
     """A platform and a terminal of its own whose files all live in `folder`. `reader`: part of the reader's name.
 
     `name`: `issuer` or `provider`, as in config/. The two may share a folder: each has its own token, database and
-    certificates in it. `issuer_port`: where the issuer's platform listens, for a provider's leased line.
+    certificates in it. `issuer_port`: where the issuer's platform listens, for a provider's leased line. `console_port`: of its console.
     `database_url`: of a database that is there and empty; without one it is a SQLite file in the folder.
     `nss`: run on this token instead of a SoftHSM2 token in the folder.
     """
@@ -94,6 +95,7 @@ class Installation:
     reader: str
     name: str = "issuer"
     issuer_port: int | None = None
+    console_port: int | None = None
     database_url: str | None = None
     nss: NssToken | None = None
 
@@ -145,6 +147,10 @@ class Installation:
         platform = (PROJECT / "config" / self.platform_config.name).read_text()
         platform = _replace(platform, 'base_dir = ".."', f'base_dir = "{PROJECT}"')
         platform = _replace(platform, f"port = {DEFAULT_PORTS[self.name]}", f"port = {self.port}")
+        if self.console_port is not None:
+            default = CONSOLE_PORTS[self.name]
+            platform = _replace(platform, f"port = {default}", f"port = {self.console_port}")
+            platform = _replace(platform, f"localhost:{default}", f"localhost:{self.console_port}")
         if self.issuer_port is not None:
             platform = _replace(platform, f"localhost:{DEFAULT_PORTS['issuer']}", f"localhost:{self.issuer_port}")
         if self.database_url is not None:
@@ -217,11 +223,11 @@ class Installation:
                 path.unlink()
 
     @contextmanager
-    def serving(self) -> Iterator[subprocess.Popen[str]]:
-        """Run `kms serve` until the block ends. Raises CommandError when it does not come up."""
+    def serving(self, what: str = "serve") -> Iterator[subprocess.Popen[str]]:
+        """Run `kms serve` (or `kms console`) until the block ends. Raises CommandError when it does not come up."""
         with self.log.open("a") as log:
             server = subprocess.Popen(  # noqa: S603 - this project's own program
-                [BIN / "kms", "--config", self.platform_config, "serve"],
+                [BIN / "kms", "--config", self.platform_config, what],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -231,7 +237,7 @@ class Installation:
             line = server.stdout.readline()
             if not line.startswith("ready"):
                 server.wait(READY_SECONDS)
-                raise CommandError(f"kms serve did not start:\n{self.log.read_text()[-2000:]}")
+                raise CommandError(f"kms {what} did not start:\n{self.log.read_text()[-2000:]}")
             yield server
         finally:
             server.terminate()

@@ -44,6 +44,9 @@ and look at what each platform knows (the provider's: with --config config/provi
   .venv/bin/kms transfers list                                  # what was handed over
   .venv/bin/kms hsm status
 
+People work at the consoles, https://localhost:8444 and https://localhost:8446, once they are added (docs/operations.md,
+People); until then the commands above act as the lab's development login.
+
 The servers' logs are var/server.log and var/server-provider.log. Ctrl-C here stops both platforms; what they know
 stays in var/ (make clean removes it).
 """
@@ -76,9 +79,14 @@ def main() -> int:
     try:
         _prepare(issuer, provider)
         # The provider's platform looks at its line's certificates when it starts, and calls the issuer when needed.
-        with issuer.serving() as first, provider.serving() as second:
+        with (
+            issuer.serving() as first,
+            provider.serving() as second,
+            issuer.serving("console") as third,
+            provider.serving("console") as fourth,
+        ):
             print(WHAT_TO_TRY, flush=True)
-            _wait({issuer.log: first, provider.log: second})
+            _wait([(first, issuer.log), (second, provider.log), (third, issuer.log), (fourth, provider.log)])
     except CommandError as error:
         print(f"make up: {error}", file=sys.stderr)
         return 1
@@ -97,10 +105,10 @@ def _prepare(issuer: LabPlatform, provider: LabPlatform) -> None:
     _say(f"the two HSMs hold the same KEK, check value {exchange_keys(issuer, provider)}")
 
 
-def _wait(servers: "dict[Path, subprocess.Popen[str]]") -> None:
+def _wait(servers: "list[tuple[subprocess.Popen[str], Path]]") -> None:
     """Wait for Ctrl-C. Raises CommandError when one of the servers ends by itself."""
     while True:
-        for log, server in servers.items():
+        for server, log in servers:
             if server.poll() is not None:
                 raise CommandError(f"a server ended by itself with {server.returncode}; its log is {log}")
         time.sleep(WATCH_SECONDS)

@@ -69,9 +69,10 @@ def enrol_key(platform: Platform, secret: str) -> SoftwareSecurityKey:
     return key
 
 
-def enrol_app(platform: Platform, secret: str) -> App:
+def enrol_app(platform: Platform, secret: str, ago: timedelta = timedelta()) -> App:
+    """`ago`: how old the code is by which the app is enrolled, so that a newer one is left."""
     app = App(base64.b32decode(platform.enrolment.begin(secret).totp.text))
-    platform.enrolment.finish(secret, PASSWORD, {"totp": app.show(datetime.now(UTC))})
+    platform.enrolment.finish(secret, PASSWORD, {"totp": app.show(datetime.now(UTC) - ago)})
     return app
 
 

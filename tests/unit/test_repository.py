@@ -15,9 +15,15 @@ MAX_LINES = 500
 
 # Modules with behaviour but without a test file of their name: a path or a folder, and what tests them instead.
 TESTED_ELSEWHERE: dict[str, str] = {
+    "kms/console/pages/": "tests/integration/test_console_pages.py asks for every page, form and refusal",
+    "kms/db/console_queries.py": "tests/integration/test_console_queries.py runs every statement on both databases",
+    "kms/service/plan_words.py": "tests/integration/test_console_pages.py shows it on a card's page",
     "kms/db/models/": "tests/contract/test_store.py writes and reads every column",
     "kms/db/sweeps.py": "tests/contract/test_sweeps.py compares every statement with Python, on both databases",
     "kms/db/sql_times.py": "tests/contract/test_sweeps.py compares its dates with Python's",
+    "kms/service/action_definitions/": "tests/unit/console/test_matrix.py parses, describes and submits every one",
+    "kms/bootstrap_console.py": "tests/functional/test_console_api.py acts and decides through it",
+    "kms/console_wsgi.py": "tests/functional/test_console_api.py serves it",
     "kms/service/policies.py": "tests/contract/test_sweeps.py runs it over memory and database alike",
     "kms/service/policy_explain.py": "tests/contract/test_sweeps.py runs it, too",
     "kms/service/policy_ports.py": "tests/contract/test_sweeps.py runs it, too",

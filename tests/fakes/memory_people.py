@@ -1,7 +1,7 @@
 """People and logins in memory, written from `kms/service/people_ports.py` alone."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from kms.domain.people import Account, Credential, Invitation, LoginSession, Person, PersonState
@@ -84,3 +84,21 @@ class MemoryInvitations(MemoryRepository[Invitation]):
         for row in mine:
             self._rows[row.id] = replace(row, used_at=at)
         return len(mine)
+
+
+@dataclass
+class PeopleTables:
+    people: dict[str, Person] = field(default_factory=dict)
+    accounts: dict[str, Account] = field(default_factory=dict)
+    credentials: dict[str, Credential] = field(default_factory=dict)
+    login_sessions: dict[str, LoginSession] = field(default_factory=dict)
+    invitations: dict[str, Invitation] = field(default_factory=dict)
+
+
+class PeopleTransaction:
+    def __init__(self, tables: PeopleTables) -> None:
+        self.people = MemoryPersons(tables.people)
+        self.accounts = MemoryAccounts(tables.accounts)
+        self.credentials = MemoryCredentials(tables.credentials)
+        self.login_sessions = MemoryLoginSessions(tables.login_sessions)
+        self.invitations = MemoryInvitations(tables.invitations)

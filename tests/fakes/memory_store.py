@@ -20,7 +20,6 @@ from kms.domain.key_components import KeyComponent
 from kms.domain.keys import KeySet, KeyState, MasterKey, MasterKind, PeerKey, PlatformKey, PlatformKeyPurpose
 from kms.domain.leases import JobRun, Lease
 from kms.domain.pending import PendingCursor, PendingFilter, PendingItem, PendingRow, PendingRows
-from kms.domain.people import Account, Credential, Invitation, LoginSession, Person
 from kms.domain.policies import PolicyState, PolicyVersion
 from kms.domain.recovery import KeyFinding, PlatformState, RepairOrder
 from kms.domain.requests import Approval, Quorum, Request
@@ -386,7 +385,7 @@ class MemoryPending:
 
 
 @dataclass
-class Tables:
+class Tables(memory_people.PeopleTables):
     cards: dict[str, Card] = field(default_factory=dict)
     security_domains: dict[str, SecurityDomain] = field(default_factory=dict)
     key_sets: dict[str, KeySet] = field(default_factory=dict)
@@ -414,11 +413,6 @@ class Tables:
     key_components: dict[str, KeyComponent] = field(default_factory=dict)
     decisions: list[Approval] = field(default_factory=list)
     quorums: dict[str, Quorum] = field(default_factory=dict)
-    people: dict[str, Person] = field(default_factory=dict)
-    accounts: dict[str, Account] = field(default_factory=dict)
-    credentials: dict[str, Credential] = field(default_factory=dict)
-    login_sessions: dict[str, LoginSession] = field(default_factory=dict)
-    invitations: dict[str, Invitation] = field(default_factory=dict)
     audit_records: list[AuditRecord] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
 
@@ -426,8 +420,9 @@ class Tables:
         return Tables(**{name: copy.copy(table) for name, table in vars(self).items()})
 
 
-class MemoryTransaction:
+class MemoryTransaction(memory_people.PeopleTransaction):
     def __init__(self, tables: Tables, clock: Callable[[], datetime]) -> None:
+        super().__init__(tables)
         self.policies = MemoryPolicies(MemoryPolicyVersions(tables.policy_versions), tables.policy_days)
         self.sweeps = MemorySweeps(tables, lambda: str(uuid.uuid4()))
         self.alarms = MemoryAlarms(tables.alarms)
@@ -452,11 +447,6 @@ class MemoryTransaction:
         self.key_findings = MemoryKeyFindings(tables.key_findings)
         self.ceremonies = MemoryCeremonies(tables.ceremonies, tables.ceremony_steps, tables.key_components)
         self.requests = MemoryRequests(tables.requests, tables.decisions, tables.quorums)
-        self.people = memory_people.MemoryPersons(tables.people)
-        self.accounts = memory_people.MemoryAccounts(tables.accounts)
-        self.credentials = memory_people.MemoryCredentials(tables.credentials)
-        self.login_sessions = memory_people.MemoryLoginSessions(tables.login_sessions)
-        self.invitations = memory_people.MemoryInvitations(tables.invitations)
         self.audit = MemoryAudit(tables.audit_records, tables.checkpoints)
 
 

@@ -28,3 +28,13 @@ def list_children(pid: int) -> list[int]:
 def read_children_cpu(pid: int) -> float:
     """CPU seconds of all that a process started and that run: a server's workers, without their master."""
     return sum(read_cpu(child) for child in list_children(pid))
+
+
+def count_processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def read_load() -> float:
+    """The load of the last minute: how many others want a processor."""
+    return os.getloadavg()[0]

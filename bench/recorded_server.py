@@ -1,8 +1,8 @@
 """`kms serve`, recorded: the SQL statements of each request, or a profile of each worker.
 
-Run as `python -m bench.recorded_server --config FILE serve`. `KMS_BENCH_SQL=FILE` appends what becomes `Recorded` values;
-`KMS_BENCH_PROFILE=FILE` writes cProfile's figures when a worker ends. For counting and explaining alone: what is
-measured is the server as it is.
+Run as `python -m bench.recorded_server --config FILE serve`. `KMS_BENCH_SQL=FILE` appends what becomes `Recorded`
+values; `KMS_BENCH_PROFILE=FILE` writes cProfile's figures. For counting and explaining alone: what is measured is the
+server as it is.
 """
 
 import atexit
@@ -77,9 +77,10 @@ def _plain(parameters: object) -> object:
     return parameters
 
 
-def read_recorded(path: Path) -> Iterator[Recorded]:
-    """What a server recorded, in order."""
+def read_recorded(path: Path, start: int = 0) -> Iterator[Recorded]:
+    """What a server recorded, in order, from a byte of the file on."""
     with path.open("rb") as file, suppress(EOFError):
+        file.seek(start)
         while True:
             yield Recorded(*pickle.load(file))  # noqa: S301 - written by the process above
 

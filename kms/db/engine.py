@@ -17,7 +17,7 @@ from urllib.parse import quote
 from psycopg.pq import TransactionStatus
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DisconnectionError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, NoSuchModuleError, OperationalError
 
 from kms.errors import Code, KmsError
 
@@ -131,8 +131,12 @@ def _begin_sqlite(connection: Connection) -> None:
     # IMMEDIATE takes the write lock first: a transaction that begins by reading and then writes would fail at once,
     # whatever the busy timeout, when another wrote in between (SQLITE_BUSY_SNAPSHOT).
     read_only = connection.get_execution_options().get(READ_ONLY, False)
-    # Past SQLAlchemy, whose own way to a cursor takes longer than the statement.
-    connection.connection.cursor().execute("BEGIN" if read_only else "BEGIN IMMEDIATE")
+    begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+    try:
+        # Past SQLAlchemy, whose own way to a cursor takes longer than the statement.
+        connection.connection.cursor().execute(begin)
+    except sqlite3.Error as error:
+        raise OperationalError(begin, None, error) from error  # as SQLAlchemy would: `kms.db.faults` knows it by that
 
 
 def _build_postgresql(url: URL) -> Engine:

@@ -1,4 +1,4 @@
-"""Run the whole campaign: `python -m tests.faults [--processes N] [--seed N] [--extra N] [--minutes N] [--report FILE]`.
+"""Run the whole campaign: `python -m tests.faults`; `--help` lists its options.
 
 Ends with 1 when a card needs a person, a rotation was done twice or an update is lost, and when fewer than LEAST points
 were run in the time allowed.

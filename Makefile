@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup packages venv tokens pcscd test test-postgresql test-nss boundary-test demo check up down clean lock rehearse
+.PHONY: help setup packages venv tokens pcscd test test-postgresql test-nss boundary-test bench demo check up down clean lock rehearse
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,9 @@ test-nss: setup ## run the functional tests with their platforms on NSS softokn 
 
 boundary-test: setup ## show that no key crosses where it must not: tokens, files, messages, memory (in test, too)
 	@$(PYTHON) -m pytest tests/key_boundary tests/functional/test_key_boundary.py
+
+bench: setup ## measure what the server costs: CPU, calls, statements, large tables (BENCH=--quick: small sizes)
+	@$(PYTHON) -m bench.run $(BENCH)
 
 demo: setup ## watch cards get keys and have them replaced (flows 2 to 5), on two platforms
 	@$(PYTHON) -m demo.run

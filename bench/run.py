@@ -50,11 +50,9 @@ def main(*, quick: bool, parts: tuple[str, ...], target: Path) -> None:
     console, sizes = Console(width=120), QUICK if quick else WHOLE
     found: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "python": platform.python_version(),
-            "system": platform.platform(),
-            "processors": count_processors(),
-        },
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processors": count_processors(),
         "load_before": read_load(),
         "sizes": asdict(sizes),
     }

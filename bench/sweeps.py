@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, case, create_engine, insert, literal, literal_column, select, text
+from sqlalchemy import ColumnElement, Connection, case, create_engine, insert, literal, literal_column, select, text
 
 from kms.bootstrap import TimeOrderedIdentifiers
 from kms.card.keys import DerivationPurpose
@@ -145,7 +145,7 @@ def _empty(url: str) -> None:
             connection.execute(text("DELETE FROM key_updates"))
             connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
         else:
-            connection.execute(text("TRUNCATE key_updates"))
+            connection.execute(text("TRUNCATE key_updates CASCADE"))
             connection.execute(text("VACUUM ANALYZE key_sets"))
 
 
@@ -155,9 +155,9 @@ def fill(url: str, size: int) -> None:
     with _filling(url) as connection:
         connection.execute(insert(PolicyVersionRow), [build_values(version)])
         connection.execute(insert(MasterKeyRow), [build_values(build_master())])
-        _fill_chunks(connection, CardRow, build_values(build_card(1)), size, _name_card)
+        _fill_chunks(connection, CardRow, build_values(build_card(1)), size, name=_name_card)
         domain = build_domain(1, aid=bytes.fromhex("A0000009510001"))
-        _fill_chunks(connection, SecurityDomainRow, build_values(domain), size, _name_domain)
+        _fill_chunks(connection, SecurityDomainRow, build_values(domain), size, name=_name_domain)
         key_set = build_key_set(
             1,
             purpose=DerivationPurpose.SSD,
@@ -166,7 +166,7 @@ def fill(url: str, size: int) -> None:
             proved_at=NOW - timedelta(days=340),
             policy_id=version.id,
         )
-        _fill_chunks(connection, KeySetRow, build_values(key_set), size, _name_set, _date_sets)
+        _fill_chunks(connection, KeySetRow, build_values(key_set), size, name=_name_set, date=_date_sets)
         if connection.dialect.name == "postgresql":
             connection.execute(text("VACUUM ANALYZE"))
         else:
@@ -176,7 +176,7 @@ def fill(url: str, size: int) -> None:
 def _fill_updates(url: str, size: int) -> None:
     update = build_update(1, reason=UpdateReason.EXPIRY, state=UpdateState.PENDING, deadline=None, finished_at=None)
     with _filling(url) as connection:
-        _fill_chunks(connection, KeyUpdateRow, build_values(update), size, _name_update, _date_updates)
+        _fill_chunks(connection, KeyUpdateRow, build_values(update), size, name=_name_update, date=_date_updates)
         connection.execute(text("VACUUM ANALYZE key_updates" if connection.dialect.name == "postgresql" else "ANALYZE"))
 
 
@@ -188,6 +188,7 @@ def _fill_chunks(
     model: Any,  # noqa: ANN401 - any model
     values: Mapping[str, Any],
     size: int,
+    *,
     name: Callable[[str], Columns],
     date: Callable[[int], Columns] = lambda _chunk: {},
 ) -> None:
@@ -246,7 +247,7 @@ def _date_sets(chunk: int) -> Columns:
     due, later = NOW - timedelta(hours=1 + chunk), NOW + timedelta(days=1 + chunk)
 
     def pick(first: datetime, second: datetime) -> Callable[[Any], Any]:
-        is_due = literal_column(f"s.n % {DUE_EVERY} = 0")
+        is_due: ColumnElement[bool] = literal_column(f"s.n % {DUE_EVERY} = 0")
         return lambda kind: case((is_due, literal(first, kind)), else_=literal(second, kind))
 
     thirty = timedelta(days=30)

@@ -36,6 +36,9 @@ boundary-test: setup ## show that no key crosses where it must not: tokens, file
 bench: setup ## measure what the server costs: CPU, calls, statements, large tables (BENCH=--quick: small sizes)
 	@$(PYTHON) -m bench.run $(BENCH)
 
+fault-test: setup ## cut a rotation and a creation at every APDU, request, commit and HSM call (about 15 min, 30 at most)
+	@$(PYTHON) -m tests.faults
+
 demo: setup ## watch cards get keys and have them replaced (flows 2 to 5), on two platforms
 	@$(PYTHON) -m demo.run
 

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kms.config import (
     Config,
@@ -22,10 +23,15 @@ from kms.config import (
     read_fingerprint,
     read_pin,
 )
+from kms.config.digest import compute_digest
 from kms.errors import Code, Fault, KmsError
 from kms.peer import build_peer_context
 from kms.pki import is_development_ca
 from kms.serve import build_console_context, build_tls_context
+from kms.service.starts import record_start
+
+if TYPE_CHECKING:
+    from kms.bootstrap import Platform
 
 _PLATFORM_CHECK_SECONDS = 60
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -42,6 +48,7 @@ def check_ready_to_serve(config: Config) -> None:
     server = config.server
     _check_ready(
         config,
+        "server",
         *_find_tls_faults(config),
         *_find_peer_faults(config),
         *_find_address_faults("server", server.host, server.port),
@@ -51,13 +58,14 @@ def check_ready_to_serve(config: Config) -> None:
 def check_ready_for_console(config: Config) -> None:
     """Raise `platform.not-ready` with everything that the console's server misses."""
     console = config.console
-    _check_ready(config, *_find_console_faults(console), *_find_address_faults("console", console.host, console.port))
+    faults = (*_find_console_faults(console), *_find_address_faults("console", console.host, console.port))
+    _check_ready(config, "console", *faults)
 
 
-def _check_ready(config: Config, *found: Fault) -> None:
+def _check_ready(config: Config, program: str, *found: Fault) -> None:
     faults = [*found, *_find_hsm_faults(config)]
     if not any(fault.where.startswith("hsm.") for fault in faults):
-        faults.extend(_find_platform_faults(config.source))
+        faults.extend(_find_platform_faults(config.source, program))
     if faults:
         raise KmsError(Code.NOT_READY, "The server cannot start yet", faults=tuple(faults))
 
@@ -145,11 +153,11 @@ def _find_hsm_faults(config: Config) -> Iterator[Fault]:
         yield from error.faults
 
 
-def _find_platform_faults(config_file: Path) -> tuple[Fault, ...]:
+def _find_platform_faults(config_file: Path, program: str) -> tuple[Fault, ...]:
     """Open database and HSM in a fresh process; a forked one would share what the PKCS#11 library must not."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_check_platform, args=(str(config_file), sender), daemon=True)
+    process = context.Process(target=_check_platform, args=(str(config_file), program, sender), daemon=True)
     process.start()
     sender.close()
     try:
@@ -165,8 +173,8 @@ def _silent() -> tuple[Fault, ...]:
     return (Fault("platform", "Database and HSM could not be checked: `kms hsm status` says more"),)
 
 
-def _check_platform(config_file: str, sender: Connection) -> None:
-    """Open the platform and send what is wrong with it (runs in the process of its own)."""
+def _check_platform(config_file: str, program: str, sender: Connection) -> None:
+    """Open the platform and send what is wrong with it (runs in the process of its own); the start is recorded."""
     from kms.bootstrap import open_platform  # noqa: PLC0415 - it loads the PKCS#11 library, here and nowhere before
 
     try:
@@ -183,10 +191,28 @@ def _check_platform(config_file: str, sender: Connection) -> None:
             *hsm,
             *objects,
         )
+        if not faults:
+            faults = _find_part_faults("database", lambda: record_platform_start(platform, program))
         platform.vault.close()
     except KmsError as error:
         faults = error.faults or (Fault(str(error.code), error.detail),)
     sender.send(faults)
+
+
+def record_platform_start(platform: "Platform", program: str) -> None:
+    """Record in the audit log that a program of this platform starts, and under which configuration."""
+    from kms.bootstrap import SystemClock, TimeOrderedIdentifiers  # noqa: PLC0415 - as above
+
+    config = platform.config
+    node, configuration = config.platform.node, compute_digest(config)
+    record_start(
+        platform.store,
+        SystemClock(),
+        TimeOrderedIdentifiers(),
+        program=program,
+        node=node,
+        configuration=configuration,
+    )
 
 
 def _find_part_faults(name: str, look: Callable[[], object]) -> tuple[Fault, ...]:

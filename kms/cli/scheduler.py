@@ -100,6 +100,9 @@ def _run(parts: "SchedulerParts", jobs: "Sequence[Job]") -> None:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
+    from kms.cli.preflight import record_platform_start  # noqa: PLC0415 - `kms --help` loads no server
+
+    record_platform_start(parts.platform, "scheduler")
     runner = parts.build_runner(jobs)
     metrics = parts.open_metrics()
     click.echo(f"scheduling as {parts.keeper.holder}")

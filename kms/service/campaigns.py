@@ -196,7 +196,7 @@ class CampaignService:
         return until_claimed(lambda: self._judge(campaign_id))
 
     def tend(self) -> str:
-        """The scheduler's part: finish what was filled halfway, judge what runs, cancel what came back of cancelled ones.
+        """The scheduler's part: fill what was left halfway, judge what runs, cancel what came back of cancelled ones.
 
         Filling may go on elsewhere after all: two who fill the same campaign take its batches in turns. Raises
         `platform.recovery` where one is to be filled meanwhile.

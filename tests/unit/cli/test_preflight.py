@@ -42,7 +42,7 @@ def _faults(config: Config) -> dict[str, str]:
 def platform_faults(monkeypatch: pytest.MonkeyPatch) -> list[Fault]:
     """What the process that opens database and HSM would find."""
     found: list[Fault] = []
-    monkeypatch.setattr(preflight, "_find_platform_faults", lambda _config_file: tuple(found))
+    monkeypatch.setattr(preflight, "_find_platform_faults", lambda _config_file, _program: tuple(found))
     return found
 
 

@@ -90,6 +90,27 @@ def test_a_failed_run_is_an_alarm_until_one_succeeds(scene: Scene, error: Except
     assert scene.list_alarms() == []
 
 
+def test_a_run_that_did_something_new_is_in_the_audit_log(scene: Scene) -> None:
+    said = ["0 asked for", "3 asked for", "3 asked for", "0 asked for", "4 asked for"]
+    for text in said:
+        scene.service.run(sweep(lambda text=text: text))  # type: ignore[misc] # a default argument
+    for _ in range(2):
+        scene.service.run(sweep(fail(KmsError(Code.HSM_UNAVAILABLE, "away"))))
+    with scene.store.transaction() as tx:
+        told = [(event.action, event.result, event.detail) for event in reversed(tx.audit.list())]
+    assert told == [
+        ("scheduler.run", "done", "node node-1: 3 asked for"),
+        ("scheduler.run", "done", "node node-1: 4 asked for"),
+        ("scheduler.run", "failed", "node node-1: hsm.unavailable: away"),
+    ]
+
+
+def test_a_job_of_the_audit_log_itself_leaves_no_trace_in_it(scene: Scene) -> None:
+    scene.service.run(Job("checkpoint", MINUTE, lambda: "anchored up to 17", audited=False))
+    with scene.store.transaction() as tx:
+        assert not tx.audit.list()
+
+
 def test_a_node_that_lost_the_lease_before_a_run_does_not_run(scene: Scene) -> None:
     scene.take_over()
     assert scene.service.run(sweep(fail(AssertionError("it ran")))) is None

@@ -21,7 +21,7 @@ def add_campaigns(site: Site) -> None:
         reports = [services.campaigns.report(item.name) for item in (*reversed(running), *over)]
         return site.render("campaigns.html", principal, reports=reports)
 
-    @site.page("/campaigns/<name>", Action.RECORDS_READ)
+    @site.page("/campaigns/<path:name>", Action.RECORDS_READ)
     def show_campaign(principal: Principal, name: str) -> str:
         report = services.campaigns.report(name)
         with services.store.reading() as reading:

@@ -19,7 +19,7 @@ def add_policies(site: Site) -> None:
             "policies.html", principal, versions=policies.list(), undated=policies.list_undated(limit=20)
         )
 
-    @site.page("/policies/<name>", Action.RECORDS_READ)
+    @site.page("/policies/<path:name>", Action.RECORDS_READ)
     def show_policy(principal: Principal, name: str) -> str:
         versions = policies.history(name)
         return site.render(

@@ -30,7 +30,7 @@ def add_terminals(site: Site) -> None:
             keks={item.name: item for item in sorted(keks, key=lambda item: item.generation)},
         )
 
-    @site.page("/terminals/<name>", Action.RECORDS_READ)
+    @site.page("/terminals/<path:name>", Action.RECORDS_READ)
     def show_terminal(principal: Principal, name: str) -> str:
         with services.store.reading() as reading:
             terminal = reading.terminals.find_by_name(name)

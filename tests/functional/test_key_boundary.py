@@ -172,7 +172,7 @@ def test_no_key_is_left_in_the_memory_of_a_server(
     scene: Scene, searcher: Searcher, record_property: Callable[[str, object], None]
 ) -> None:
     # What this shows and what it cannot: docs/assurance.md, Limits.
-    assert len(scene.workers) == len(HELD) + 2
+    assert len(scene.workers) == 1 + 2
     for moment, memory in scene.workers.items():
         found = find_in_memory(scene, searcher, f"the server's memory ({moment})", memory)
         assert [finding for finding in found if finding.form != RAW] == []

@@ -29,8 +29,7 @@ WRITTEN = {
 class Kind:
     """A kind of card. `scp02_i`, `scp03_i`: its options of both protocols; `key_type`: of its manufacturer's master.
 
-    `moves`: its ISD gets AES keys in place of triple DES keys, by a flow of its own. `sessions`: the least number of
-    channels in all its flows.
+    `moves`: its ISD gets AES keys in place of triple DES keys, by a flow of its own.
     """
 
     name: str
@@ -50,14 +49,13 @@ _EVERYTHING = frozenset((flow, command) for flow, written in WRITTEN.items() for
 KINDS = (
     Kind("SCP02", 0x55, None, "DES2", _EVERYTHING),
     Kind("SCP03 S8, AES-128", None, 0x70, "AES128", frozenset()),
-    Kind("SCP03 S16, AES-128", None, 0x71, "AES128", frozenset()),
-    Kind("SCP03 S8, AES-256", None, 0x70, "AES256", frozenset()),
     Kind("SCP03 S16, AES-256", None, 0x71, "AES256", frozenset()),
-    # Its ISD speaks SCP02 until it moves; its SSDs get AES keys from the first, the issuer's under triple DES.
+    # Its ISD speaks SCP02 until it moves to AES-256; its SSDs get AES-128 keys, the issuer's first under triple DES.
+    # SSDs have AES-128 keys on every card of SCP03: so there are S8 and S16 channels with keys of either length.
     Kind(
         "triple DES to AES",
         0x55,
-        0x71,
+        0x70,
         "DES2",
         frozenset({("take-over", "PUT KEY"), ("flow 2", "STORE DATA"), ("move", "PUT KEY")}),
         moves=True,

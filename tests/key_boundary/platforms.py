@@ -109,15 +109,15 @@ class SpiedInstallation(Installation):
             _end(process)
 
     @contextmanager
-    def serving(self) -> Iterator[subprocess.Popen[str]]:
+    def serving(self, what: str = "serve") -> Iterator[subprocess.Popen[str]]:
         """Run `kms serve` until the block ends."""
         with self.log.open("a") as log:
-            arguments = ("--config", str(self.platform_config), "serve")
+            arguments = ("--config", str(self.platform_config), what)
             server = self.start("kms", *arguments, spy_log=self.server_log, log=log)
         try:
             line = _pipe(server.stdout).readline()
             if not line.startswith("ready"):
-                raise CommandError(f"kms serve did not start: {self.log.read_text()[-2000:]}")
+                raise CommandError(f"kms {what} did not start: {self.log.read_text()[-2000:]}")
             yield server
         finally:
             server.terminate()

@@ -4,7 +4,6 @@ Rules: of a file that was copied before only what changed is kept, in pages, eac
 that nothing that lies across two pages is missed. Databases come with their write-ahead logs.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ class Copies:
     folder: Path
     databases: Mapping[str, SiteDatabase]
     taken: list[tuple[str, bytes]] = field(default_factory=list, repr=False)
-    _seen: dict[tuple[str, int], bytes] = field(default_factory=dict, repr=False)
+    _before: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     def take(self, moment: str) -> None:
         found = {str(path.relative_to(self.folder)): path.read_bytes() for path in self.folder.rglob("*.journal")}
@@ -32,11 +31,11 @@ class Copies:
                 self.taken.append((f"{name} during {moment}", new))
 
     def _keep_new(self, name: str, content: bytes) -> bytes:
-        pages = [content[start : start + PAGE] for start in range(0, len(content), PAGE)]
+        before, self._before[name] = self._before.get(name, b""), content
+        if content == before:
+            return b""
         wanted: set[int] = set()
-        for number, page in enumerate(pages):
-            digest = hashlib.blake2b(page, digest_size=16).digest()
-            if self._seen.get((name, number)) != digest:
-                self._seen[name, number] = digest
+        for number, start in enumerate(range(0, len(content), PAGE)):
+            if content[start : start + PAGE] != before[start : start + PAGE]:
                 wanted.update((number - 1, number, number + 1))
-        return b"".join(page for number, page in enumerate(pages) if number in wanted)
+        return b"".join(content[number * PAGE : (number + 1) * PAGE] for number in sorted(wanted) if number >= 0)

@@ -3,8 +3,8 @@
 Rules: the cards live in this process and tell every key that they ever held; their session keys are computed from what
 they exchanged. Some visits are made by `kms-terminal` itself with the card through PC/SC, stopped while it holds the
 Order with the new keys: it and the server are dumped then. The others are made by the terminal's own code in this
-process. Databases and journals are copied whenever a terminal has taken an Order, since wrapped commands and the
-hand-over's envelope are erased later.
+process. Databases and journals are copied whenever a card has answered a command with keys in it, since wrapped
+commands and the hand-over's envelope are erased when that has been reported.
 """
 
 import json
@@ -33,7 +33,7 @@ from tests.key_boundary.tls_record import recording
 PROVIDED, PROVIDED_SSD = "A000000952000101", "A0000009520001"
 KEY_COMMANDS = ("PUT KEY", "STORE DATA")
 BEFORE_PUT_KEY = "before-apdu 4"  # of a replacement: SELECT, INITIALIZE UPDATE, EXTERNAL AUTHENTICATE, PUT KEY
-# Visits that are stopped while the terminal holds the Order.
+# Visits that are stopped while the terminal holds the Order. The server is looked into during the last.
 HELD = (("SCP02", "flow 4"), ("SCP03 S16, AES-256", "flow 5"))
 # By make of token, the databases of issuer and provider: both kinds under each.
 DATABASES = {"softhsm2": ("sqlite", "postgresql"), "nss": ("postgresql", "sqlite")}
@@ -43,7 +43,8 @@ DATABASES = {"softhsm2": ("sqlite", "postgresql"), "nss": ("postgresql", "sqlite
 class Scene:
     """All that was seen. `sent`: by kind of card and flow, the commands with keys in them.
 
-    `strategies`: how each platform says that its token wraps. `terminals`, `workers`: what was in memory, by when it was looked into.
+    `strategies`: how each platform says that its token wraps. `terminals`, `workers`: what was in memory, by when it
+    was looked into.
     """
 
     folder: Path
@@ -97,7 +98,9 @@ def play(folder: Path, token: str) -> Scene:
     own, other = _take_tokens(token)
     ports = find_free_port(), find_free_port()
     issuer = SpiedInstallation(folder, ports[0], READER, database_url=databases[ISSUER].url, nss=own)
-    provider = SpiedInstallation(folder, ports[1], READER, PROVIDER, ports[0], databases[PROVIDER].url, other)
+    provider = SpiedInstallation(
+        folder, ports[1], READER, PROVIDER, ports[0], database_url=databases[PROVIDER].url, nss=other
+    )
     masters = {kind.key_type: make_vendor_master(f"vendor-{kind.key_type.lower()}", kind.key_type) for kind in KINDS}
     cards = [make_card(kind, masters[kind.key_type]) for kind in KINDS]
     copies = Copies(folder, databases)
@@ -157,17 +160,21 @@ def _run(scene: Scene, card: Card, flow: str) -> None:
 
 @dataclass
 class _Listening(Listener):
-    """Hears which commands were sent."""
+    """Hears which commands were sent, and has copies taken after those with keys."""
 
+    copies: Copies
+    moment: str
     names: list[str] = field(default_factory=list)
 
     def on_apdu(self, number: int, name: str, status: str) -> None:  # noqa: ARG002 - the listener's interface
         self.names.append(name)
+        if name in KEY_COMMANDS:
+            self.copies.take(self.moment)
 
 
 def _visit(scene: Scene, card: Card, flow: str, site: Installation, application: str = "") -> None:
     """A visit by the terminal's code in this process."""
-    heard = _Listening()
+    heard = _Listening(scene.copies, f"{flow} of {card.kind.name}")
     config = load_config(site.terminal_config)
     card.card.reset()
     with (
@@ -176,16 +183,12 @@ def _visit(scene: Scene, card: Card, flow: str, site: Installation, application:
         ServerClient(open_http(config)) as client,
     ):
 
-        def watch(boundary: str) -> None:
-            if boundary == "order-journalled":
-                scene.copies.take(f"{flow} of {card.kind.name}")
-
         def open_session() -> str:
             if not application:
                 return new_session_id()
             return client.apply(card.identity, bytes.fromhex(application)).session_id
 
-        relay = Relay(client, journal, listener=heard, observer=watch)
+        relay = Relay(client, journal, listener=heard)
         serve_card(relay, card.card, card.identity, open_session)
     _check_done(scene, card, flow, site, heard.names)
 
@@ -198,7 +201,8 @@ def _visit_by_command(scene: Scene, card: Card, flow: str, site: SpiedInstallati
         held = site.hold_terminal(BEFORE_PUT_KEY, "once", "--json")
         try:
             scene.terminals[moment] = held.dump()
-            scene.workers[f"{site.name}, {moment}"] = dump_worker(scene.servers[site.name])
+            if (card.kind.name, flow) == HELD[-1]:
+                scene.workers[f"{site.name}, {moment}"] = dump_worker(scene.servers[site.name])
             scene.copies.take(moment)
         finally:
             printed = held.go_on()
@@ -213,18 +217,24 @@ def _check_done(scene: Scene, card: Card, flow: str, site: Installation, names: 
 
 
 def _show_everything(scene: Scene, site: Installation) -> None:
-    """Have every command that shows something print all it knows."""
-    visits = site.kms_json("visits", "list")
+    """Have every command that shows something print what it knows."""
+    visits = [visit["id"] for visit in site.kms_json("visits", "list")]
+    names = [card.name for card in scene.cards]
+    for name in names:
+        site.kms("cards", "show", name, "--json")
+        site.kms("ssds", "show", name, PROVIDED_SSD, "--json")
+    for visit in visits:
+        site.kms("visits", "show", visit, "--json")
     for arguments in (
-        *(("cards", "show", card.name) for card in scene.cards),
-        *(("ssds", "show", card.name, PROVIDED_SSD) for card in scene.cards),
+        ("cards", "show", names[-1]),
+        ("ssds", "show", names[-1], PROVIDED_SSD),
+        ("visits", "show", visits[0]),
         ("keys", "list"),
         ("hsm", "status"),
         ("hsm", "objects"),
         ("terminals", "list"),
         ("updates", "list"),
         ("audit", "tail"),
-        *(("visits", "show", visit["id"]) for visit in visits),
     ):
         site.kms(*arguments)
         site.kms(*arguments, "--json")

@@ -19,6 +19,7 @@ from ahocorasick_rs import BytesAhoCorasick
 PART = 8  # bytes; one DES key
 RAW = "raw bytes"
 _WITHOUT_PARITY = bytes(byte & 0xFE for byte in range(256))
+_TEXT = re.compile(rb"[\t\n\r -~]{11,}")  # 8 bytes are 11 characters of base64, and more in any other text
 _BETWEEN_DIGITS = b" \t\r\n:-"
 _HEX_RUN = re.compile(rb"[0-9A-Fa-f]{16,}")
 _BASE64_RUN = re.compile(rb"[0-9A-Za-z+/]{11,}")
@@ -84,14 +85,15 @@ def find_whole_keys(findings: Iterable[Finding], searcher: Searcher) -> list[str
 def build_views(content: bytes) -> Iterator[tuple[str, bytes]]:
     """The content as it is, and as what the texts in it stand for."""
     yield RAW, content
-    digits = b"".join(_HEX_RUN.findall(content.translate(None, _BETWEEN_DIGITS)))
+    text = b"\0".join(_TEXT.findall(content))  # a small part of a process's memory
+    digits = b"".join(_HEX_RUN.findall(text.translate(None, _BETWEEN_DIGITS)))
     for start in range(2):
         length = (len(digits) - start) // 2 * 2
         yield "hexadecimal", binascii.unhexlify(digits[start : start + length])
-    characters = b"".join(_BASE64_RUN.findall(content.translate(_BASE64_URL, b"\r\n")))
+    characters = b"".join(_BASE64_RUN.findall(text.translate(_BASE64_URL, b"\r\n")))
     characters += b"AAAA"  # fill the last group of four, whatever follows it
     for start in range(4):
         length = (len(characters) - start) // 4 * 4
         yield "base64", binascii.a2b_base64(characters[start : start + length])
-    if b"\\x" in content:
-        yield "escapes", _ESCAPE.sub(lambda escape: bytes.fromhex(escape[1].decode()), content)
+    if b"\\x" in text:
+        yield "escapes", _ESCAPE.sub(lambda escape: bytes.fromhex(escape[1].decode()), text)

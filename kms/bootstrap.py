@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from kms.anchors.anchor_file import AnchorFile
 from kms.anchors.database_anchor import FileAnchor
 from kms.anchors.syslog_anchor import SyslogAnchor
+from kms.bootstrap_ceremonies import Parts, build_ceremonies
 from kms.config import Config, HsmConfig, PeerRole, PlatformMode, read_pin
 from kms.db.store import SqlStore, open_store
 from kms.domain.identifiers import build_uuid7
@@ -27,6 +28,9 @@ from kms.service.applications import ApplicationService
 from kms.service.audit_log import AnchorWriter, AuditLogService
 from kms.service.campaigns import CampaignService
 from kms.service.cards import CardService, CardSettings
+from kms.service.ceremonies.components import CombineHere, ComponentEntry
+from kms.service.ceremonies.record import RecordService
+from kms.service.ceremonies.service import CeremonyService
 from kms.service.compromise import CompromiseService
 from kms.service.domain_requests import DomainRequests
 from kms.service.enrolment import EnrolmentService
@@ -98,6 +102,10 @@ class Platform:
     logins: LoginService
     enrolment: EnrolmentService
     alarms: AlarmService
+    ceremonies: CeremonyService
+    ceremony_records: RecordService
+    component_entry: ComponentEntry
+    combine_here: CombineHere
     quorums: QuorumService
 
 
@@ -132,18 +140,49 @@ def open_platform(config: Config) -> Platform:
         recovery=recovery,
         on_failed=campaigns.judge,
     )
-    return Platform(
-        config=config,
+    keys = KeyService(
         store=store,
         vault=vault,
-        keys=KeyService(
+        clock=clock,
+        identifiers=identifiers,
+        lab_mode=config.platform.mode is PlatformMode.LAB,
+        valid_for=timedelta(days=config.keys.master_valid_days),
+    )
+    exchange = ExchangeService(
+        store=store,
+        vault=vault,
+        clock=clock,
+        identifiers=identifiers,
+        platform_keys=platform_keys,
+        platform=config.platform.name,
+    )
+    compromise = CompromiseService(
+        store=store,
+        clock=clock,
+        identifiers=identifiers,
+        campaigns=campaigns,
+        platform=config.platform.name,
+        no_route=tuple(name for name, profile in config.profiles.items() if profile.initial_key_route == "put-key"),
+    )
+    ceremonies = build_ceremonies(
+        Parts(
+            config=config,
             store=store,
             vault=vault,
             clock=clock,
             identifiers=identifiers,
-            lab_mode=config.platform.mode is PlatformMode.LAB,
-            valid_for=timedelta(days=config.keys.master_valid_days),
-        ),
+            keys=keys,
+            compromise=compromise,
+            exchange=exchange,
+            platform_keys=platform_keys,
+            settings=lambda hsm: build_hsm_settings(config, hsm),
+        )
+    )
+    return Platform(
+        config=config,
+        store=store,
+        vault=vault,
+        keys=keys,
         platform_keys=platform_keys,
         token_check=TokenCheck(store=store, vault=vault, clock=clock, identifiers=identifiers),
         audit_log=AuditLogService(
@@ -154,14 +193,7 @@ def open_platform(config: Config) -> Platform:
             platform=config.platform.name,
             node=config.platform.node,
         ),
-        exchange=ExchangeService(
-            store=store,
-            vault=vault,
-            clock=clock,
-            identifiers=identifiers,
-            platform_keys=platform_keys,
-            platform=config.platform.name,
-        ),
+        exchange=exchange,
         cards=CardService(
             store=store,
             clock=clock,
@@ -180,14 +212,7 @@ def open_platform(config: Config) -> Platform:
         terminals=TerminalService(store=store, clock=clock, identifiers=identifiers),
         updates=UpdateService(store=store, clock=clock, identifiers=identifiers),
         campaigns=campaigns,
-        compromise=CompromiseService(
-            store=store,
-            clock=clock,
-            identifiers=identifiers,
-            campaigns=campaigns,
-            platform=config.platform.name,
-            no_route=tuple(name for name, profile in config.profiles.items() if profile.initial_key_route == "put-key"),
-        ),
+        compromise=compromise,
         applications=ApplicationService(
             store=store,
             clock=clock,
@@ -226,6 +251,10 @@ def open_platform(config: Config) -> Platform:
             platform=config.platform.name,
             profiles=config.profiles,
         ),
+        ceremonies=ceremonies.service,
+        ceremony_records=ceremonies.records,
+        component_entry=ceremonies.entry,
+        combine_here=ceremonies.combine_here,
         alarms=AlarmService(store=store, clock=clock, identifiers=identifiers),
         quorums=QuorumService(store=store, clock=clock, identifiers=identifiers),
     )
@@ -272,9 +301,12 @@ def build_anchors(config: Config) -> list[AnchorWriter]:
     return anchors
 
 
-def build_hsm_settings(config: Config) -> HsmSettings:
-    """What the HSM adapter has to be told. Raises `config.invalid` when the PIN cannot be read."""
-    hsm: HsmConfig = config.hsm
+def build_hsm_settings(config: Config, hsm: HsmConfig | None = None) -> HsmSettings:
+    """What the HSM adapter has to be told. `hsm`: another token than the platform's own.
+
+    Raises `config.invalid` when the PIN cannot be read.
+    """
+    hsm = hsm or config.hsm
     places = {"SOFTHSM2_CONF": hsm.softhsm2_conf, P11_KIT_MODULES: hsm.p11_kit_modules}
     environment = {name: os.fspath(path) for name, path in places.items() if path is not None}
     return HsmSettings(

@@ -9,6 +9,7 @@ from kms.cli.audit import audit_group
 from kms.cli.campaigns import campaigns_group
 from kms.cli.card_repair import quarantine_card, repair_card
 from kms.cli.cards import cards_group
+from kms.cli.ceremonies import ceremony_group
 from kms.cli.console import console_command
 from kms.cli.context import DEFAULT_CONFIG, get_invocation
 from kms.cli.db import db_group
@@ -57,6 +58,7 @@ for command in (
     audit_group,
     campaigns_group,
     cards_group,
+    ceremony_group,
     console_command,
     db_group,
     hsm_group,

@@ -25,7 +25,7 @@ from kms.errors import Code, KmsError
 
 COLUMNS = ("name", "kind", "generation", "key_type", "kcv", "kcv_method", "state", "created_at", "expires_at")
 AFFECTED = ("card", "aid", "kind", "remedy")
-NOT_GENERATED = {MasterKind.VENDOR, MasterKind.PEER_KEK, MasterKind.LOGIN}  # by this command
+NOT_GENERATED = {MasterKind.VENDOR, MasterKind.PEER_KEK, MasterKind.BACKUP, MasterKind.LOGIN}  # by this command
 GENERATED_KINDS = [kind.value for kind in MasterKind if kind not in NOT_GENERATED]
 KCV = HexType(3, 5)
 MAX_COMPONENT_FILE = 1024  # characters: 32 bytes of hex with separators and a line end

@@ -80,6 +80,14 @@ def load_scripts(folder: Path) -> Sequence[LoadedScript]:
     return loaded
 
 
+def find_script(folder: Path, name: str) -> LoadedScript:
+    """The script of this name in a folder. Raises `input.not-found`, and as `load_script`."""
+    path = {path.stem: path for path in folder.glob("*.toml")}.get(name)  # a name never leads out of the folder
+    if path is None:
+        raise KmsError(Code.NOT_FOUND, f"There is no ceremony of this name in {folder}.")
+    return load_script(path)
+
+
 def load_script(path: Path) -> LoadedScript:
     """Read a script's file. Raises `config.invalid` with every fault, each with its line."""
     try:

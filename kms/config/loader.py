@@ -43,6 +43,7 @@ def load_config(path: Path) -> Config:
         recovery=sections.recovery,
         approvals=sections.approvals,
         console=sections.console,
+        ceremonies=sections.ceremonies,
         scheduler=sections.scheduler,
         metrics=sections.metrics,
         cards=sections.cards,

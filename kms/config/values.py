@@ -195,6 +195,21 @@ class ConsoleConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class CeremoniesConfig:
+    """Ceremonies. `folder`: of the reviewed scripts. The HSMs have fields as `[hsm]` has.
+
+    `rehearsal_hsm`: a scratch token on which ceremonies are rehearsed. `recovery_hsm`: another token, in which backups
+    are proved and from which they would be restored. `entry_port`: where the console's single-use process takes a
+    component; 0: any free one.
+    """
+
+    folder: ResolvedPath
+    rehearsal_hsm: HsmConfig | None = None
+    recovery_hsm: HsmConfig | None = None
+    entry_port: Annotated[int, Field(ge=0, le=65535)] = 0
+
+
+@dataclass(frozen=True, config=STRICT)
 class SchedulerConfig:
     """The scheduler. All times in seconds but `retention_days`.
 
@@ -262,6 +277,7 @@ class Sections:
     audit: AuditConfig = field(default_factory=AuditConfig)
     approvals: ApprovalsConfig = field(default_factory=ApprovalsConfig)
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
+    ceremonies: CeremoniesConfig | None = None
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     applications: tuple[CatalogueEntry, ...] = ()
@@ -289,6 +305,7 @@ class Config:
     profiles: Mapping[str, CardProfile]
     peers: tuple[PeerConfig, ...] = ()
     card_ranges: tuple[CardRange, ...] = ()
+    ceremonies: CeremoniesConfig | None = None
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
     approvals: ApprovalsConfig = field(default_factory=ApprovalsConfig)

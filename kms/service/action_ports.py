@@ -6,6 +6,7 @@ from kms.service.alarms import AlarmService
 from kms.service.audit_log import AuditLogService
 from kms.service.campaigns import CampaignService
 from kms.service.cards import CardService
+from kms.service.ceremonies.service import CeremonyService
 from kms.service.compromise import CompromiseService
 from kms.service.exchange import ExchangeService
 from kms.service.keys import KeyService
@@ -29,6 +30,8 @@ class ActingServices(Protocol):
     def campaigns(self) -> CampaignService: ...
     @property
     def cards(self) -> CardService: ...
+    @property
+    def ceremonies(self) -> CeremonyService: ...
     @property
     def compromise(self) -> CompromiseService: ...
     @property

@@ -34,10 +34,14 @@ class Parameters(BaseModel):
 
 @dataclass(frozen=True)
 class Performer:
-    """Who an action is carried out for. `actor`: for the audit log. `person_id`: who asked for it."""
+    """Who an action is carried out for. `actor`: for the audit log. `person_id`: who asked for it.
+
+    `principal`: with their login, where it is carried out while they ask.
+    """
 
     actor: str
     person_id: str
+    principal: Principal | None = None
 
 
 P = TypeVar("P", bound=Parameters)
@@ -139,7 +143,7 @@ class ActionService:
             quorums = reading.requests.list_quorums()
         quorum = compute_quorum(action, quorums, at_least=definition.approvals(parameters))
         if quorum == 0 or principal.development:
-            by = Performer(principal.actor, principal.person_id)
+            by = Performer(principal.actor, principal.person_id, principal)
             return Submitted(result=definition.execute(parameters, by))
         return Submitted(request=self._add_request(principal, definition, parameters, quorum, reason))
 

@@ -75,6 +75,8 @@ class KeyService:
         """
         if kind is MasterKind.PEER_KEK:
             raise KmsError(Code.INPUT_INVALID, "a peer's KEK is made by an exchange with it (`kms keys exchange`)")
+        if kind is MasterKind.BACKUP:
+            raise KmsError(Code.INPUT_INVALID, "the backup key is made in a ceremony (`kms ceremony`)")
         if kind is MasterKind.LOGIN:
             raise KmsError(Code.INPUT_INVALID, "the login key is made when the first people are (`kms officers init`)")
         if kind is MasterKind.VENDOR:
@@ -182,6 +184,8 @@ class KeyService:
             newest = transaction.master_keys.find_by_name(name)
             if newest is not None and newest.kind is not kind:
                 raise KmsError(Code.CONFLICT, f"the name {name!r} belongs to a {newest.kind} key; choose another")
+            if newest is not None and transaction.ceremonies.find_for_key(newest.id) and not newest.kcv:
+                raise KmsError(Code.CONFLICT, f"a ceremony is making the key {name!r}: finish or abort that")
             if newest is not None and newest.state is KeyState.PRE_ACTIVATION:
                 return self._resume(transaction, newest, key_type)
             if newest is not None and not new_generation:

@@ -3,6 +3,7 @@
 from kms.service.action_definitions.alarms import define_alarms
 from kms.service.action_definitions.campaigns import define_campaigns
 from kms.service.action_definitions.cards import define_cards
+from kms.service.action_definitions.ceremonies import define_ceremonies
 from kms.service.action_definitions.exchange import define_exchange
 from kms.service.action_definitions.keys import define_keys
 from kms.service.action_definitions.people import define_people
@@ -30,6 +31,7 @@ def build_registry(
         *define_alarms(services.alarms),
         *define_campaigns(services.campaigns, progress),
         *define_cards(services.cards, services.repair, progress),
+        *define_ceremonies(services.ceremonies),
         *define_exchange(services.exchange),
         *define_keys(services.keys, services.compromise, progress),
         *define_people(services.people),

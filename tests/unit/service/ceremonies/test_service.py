@@ -9,7 +9,17 @@ from kms.domain.ceremonies import CeremonyState, StepInput, Subject
 from kms.domain.keys import KeyState
 from kms.errors import Code, KmsError
 from tests.fakes.ceremony_scene import CUSTODIANS, SCRIPTS, CeremonyScene, make_components, own_session
-from tests.fakes.principals import ADMIN, ALICE, ALICE_AGAIN, AUDITOR, BOB, CUSTODIAN, DEVELOPER, OPERATOR, build_principal
+from tests.fakes.principals import (
+    ADMIN,
+    ALICE,
+    ALICE_AGAIN,
+    AUDITOR,
+    BOB,
+    CUSTODIAN,
+    DEVELOPER,
+    OPERATOR,
+    build_principal,
+)
 
 
 @pytest.fixture

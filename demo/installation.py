@@ -85,7 +85,8 @@ class Installation:
     """A platform and a terminal of its own whose files all live in `folder`. `reader`: part of the reader's name.
 
     `name`: `issuer` or `provider`, as in config/. The two may share a folder: each has its own token, database and
-    certificates in it. `issuer_port`: where the issuer's platform listens, for a provider's leased line. `console_port`: of its console.
+    certificates in it. `issuer_port`: where the issuer's platform listens, for a provider's leased line.
+    `console_port`: where its console listens, by default as in config/.
     `database_url`: of a database that is there and empty; without one it is a SQLite file in the folder.
     `nss`: run on this token instead of a SoftHSM2 token in the folder.
     """

@@ -11,6 +11,6 @@ def test_the_admin_api_stands_below_admin_and_everything_else_is_pages() -> None
 
     client = Client(create_console(Office().services, install_pages))
     assert client.get("/").text == "a page"
-    assert client.get("/admin/v1/whoami").json["code"] == "login.needed"
+    assert "login.needed" in client.get("/admin/v1/whoami").text
     assert client.get("/v1/whoami").status_code == 404
-    assert client.get("/admin").json["code"] == "input.not-found"
+    assert "input.not-found" in client.get("/admin").text

@@ -227,7 +227,9 @@ def listen_for_component(ctx: click.Context, as_json: bool) -> None:  # noqa: AR
 
     console, port = config.console, config.ceremonies.entry_port if config.ceremonies is not None else 0
     entry = Entry(ticket=asked["ticket"], origin=asked["origin"], back=asked["back"], take=take)
-    listener = EntryListener(entry, console.host, port, console.certificate, console.private_key)
+    certificate, key = console.certificate, console.private_key
+    files = (certificate, key) if certificate is not None and key is not None else None
+    listener = EntryListener(entry, console.host, port, files)
     say_port(listener.port)
     ctx.exit(0 if listener.serve() else 1)
 

@@ -38,17 +38,24 @@ class Entry:
 
 
 class EntryListener:
-    """Listens for one component. `port`: 0 for any free one."""
+    """Listens for one component. `port`: 0 for any free one.
 
-    def __init__(self, entry: Entry, host: str, port: int, certificate: Path, private_key: Path) -> None:
+    `files`: certificate and key; None: plain HTTP, as the console speaks on `localhost` without them.
+    """
+
+    def __init__(self, entry: Entry, host: str, port: int, files: tuple[Path, Path] | None) -> None:
         self._done = False
         self._tries = 0
         self._entry = entry
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.load_cert_chain(certificate, private_key)
         self._server = http.server.HTTPServer((host, port), self._build_handler())
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        if files is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
+            context.load_cert_chain(*files)
+            # The handshake comes with the first reading, where the time for it is bounded.
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._server.timeout = READ_SECONDS
 
     @property

@@ -81,6 +81,8 @@ class Bench:
             return [_cut(prepared, point) for point in points]
 
     def close(self) -> None:
+        for prepared in self._prepared.values():
+            prepared.close()
         self._tokens.close()
 
     def prepare(self, program: Program, database: str) -> Prepared:

@@ -59,6 +59,10 @@ class RunDatabase(Protocol):
         """It is there and takes changes, whatever was before."""
         ...
 
+    def close(self) -> None:
+        """No more runs: no connection is left open."""
+        ...
+
 
 class _Breakable:
     """An engine whose COMMIT breaks on demand, as the driver would say it."""
@@ -123,6 +127,9 @@ class SqliteRun(_Breakable):
         if self._aside.exists():
             self._aside.rename(self._path)
 
+    def close(self) -> None:
+        self._engine.dispose()
+
     def _prepare(self, connection: object, _record: object, _proxy: object) -> None:
         connection.execute(f"PRAGMA query_only = {int(self._read_only)}")  # type: ignore[attr-defined] # sqlite3's
 
@@ -162,6 +169,9 @@ class PostgresRun(_Breakable):
         self._alter("ALLOW_CONNECTIONS true")
         self._alter("RESET default_transaction_read_only")
         self._end_sessions()
+
+    def close(self) -> None:
+        self._engine.dispose()
 
     def _open(self) -> None:
         engine = build_engine(self._cluster.build_url(self._name), existing=True)

@@ -108,6 +108,10 @@ class Prepared:
             wrong = self.find_wrong(world)
         return Result(point, further, tuple(wrong))
 
+    def close(self) -> None:
+        """No more runs."""
+        self._database.close()
+
     def find_wrong(self, world: FaultWorld) -> list[str]:
         """What is not as it is without a fault, or needs a person."""
         outcome, expected = read_outcome(world), self._expected

@@ -10,12 +10,15 @@ from pathlib import Path
 
 from bench.cpu import read_children_cpu
 from demo.installation import BIN, PROJECT, SOFTHSM2_LIBRARY, Installation, make_vendor_master
+from kms.bootstrap import open_platform
+from kms.config import load_config as load_platform_config
+from kms.service.updates import UpdateService
 from terminal.client import ServerClient, open_http
 from terminal.config import load_config
 from terminal.journal import Journal
 from terminal.relay import Relay
 from terminal.visits import serve_card
-from tests.functional.site import TRANSIT, Counted, Delivered, Server, Site, find_free_port
+from tests.functional.site import TRANSIT, TRANSIT_SSD, Counted, Delivered, Server, Site, find_free_port
 from tests.functional.site_database import SqliteDatabase
 
 SPY = Path("/usr/lib/x86_64-linux-gnu/pkcs11/pkcs11-spy.so")
@@ -71,6 +74,7 @@ class Fleet:
     """A site and its cards, keyed once, by protocol."""
 
     site: Site
+    updates: UpdateService
     cards: dict[Protocol, list[Delivered]]
 
     @property
@@ -103,7 +107,7 @@ class Fleet:
     def force(self, cards: Sequence[Delivered]) -> None:
         """Ask for new keys of each card's security domain."""
         for card in cards:
-            self.site.force(card)
+            self.updates.force(card.identity, bytes.fromhex(TRANSIT_SSD), actor="bench")
 
     @contextmanager
     def relay(self, name: str = "terminal-1") -> Iterator[Relay]:
@@ -140,7 +144,8 @@ def open_fleet(folder: Path, protocols: Sequence[Protocol], cards: int) -> Itera
     installation.prepare(master)
     server = Server(installation.platform_config, installation.log)
     site = Site(installation, master, server, None, SqliteDatabase(folder / "issuer" / "kms.db"))  # type: ignore[arg-type] # nobody probes channels here
-    fleet = Fleet(site, {})
+    platform = open_platform(load_platform_config(installation.platform_config))  # its token is never opened
+    fleet = Fleet(site, platform.updates, {})
     for protocol in protocols:
         vendor = master if protocol.vendor_type == "DES2" else site.import_vendor("bench-aes", protocol.vendor_type)
         made = [site.deliver(scp_i=protocol.scp02_i, scp03_i=protocol.scp03_i, vendor=vendor) for _ in range(cards)]
@@ -151,7 +156,10 @@ def open_fleet(folder: Path, protocols: Sequence[Protocol], cards: int) -> Itera
             summary = site.apply(card, TRANSIT)
             if summary is None or "done" not in summary.notifications:
                 raise RuntimeError(f"a card did not get its keys: {summary}")
-    yield fleet
+    try:
+        yield fleet
+    finally:
+        platform.store.dispose()
 
 
 def read_server_cpu(server: Server) -> float:

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mode
 from tempfile import TemporaryDirectory
 
 from bench.bare_server import split_requests
@@ -35,7 +36,7 @@ NEEDED = {
     "SCP03 S8 i=70, level 33": "scp03-s8",
     "SCP03 S16 i=71, level 33": "scp03-s16",
 }
-COUNTED = 4  # rotations of which the least is taken: the server's watches only ever add
+COUNTED = 5  # rotations, of which the most frequent count is taken: the server's watches add to some
 _CALL = re.compile(r"^\d+: (C_\w+)$", re.MULTILINE)
 
 
@@ -217,14 +218,16 @@ def count_rotation(fleet: Fleet, protocol: Protocol) -> Counts:
             recorded = list(read_recorded(record, done))
             statements.append([item.text for item in recorded if item.kind == STATEMENT])
             transactions.append(sum(item.kind == BEGIN for item in recorded))
-    least = min(calls, key=Counter.total)
-    fewest = min(statements, key=len)
+    usual = mode(item.total() for item in calls)
+    least = next(item for item in calls if item.total() == usual)
+    usual = mode(len(item) for item in statements)
+    fewest = next(item for item in statements if len(item) == usual)
     return Counts(
         protocol=protocol.name,
         calls=least.total(),
         needed_calls=sum(need.calls for need in NEEDS[NEEDED[protocol.name]]) + _transient_calls(protocol),
         statements=len(fewest),
-        transactions=min(transactions),
+        transactions=mode(transactions),
         requests=min(item[0] for item in taken),
         apdus=min(item[1] for item in taken),
         by_name=dict(least.most_common()),

@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup packages venv tokens pcscd test test-postgresql test-nss boundary-test bench demo check up down clean lock rehearse
+.PHONY: help setup packages venv tokens pcscd test test-postgresql test-nss boundary-test fault-test fleet-test bench demo check up down clean lock rehearse
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ bench: setup ## measure what the server costs: CPU, calls, statements, large tab
 
 fault-test: setup ## cut a rotation and a creation at every APDU, request, commit and HSM call (about 15 min, 30 at most)
 	@$(PYTHON) -m tests.faults
+
+fleet-test: setup ## a simulated year; 1,000 rotations by two nodes under kill and pause; a minute without the HSM
+	@KMS_FLEET_TEST=1 $(PYTHON) -m pytest tests/fleet
 
 demo: setup ## watch cards get keys and have them replaced (flows 2 to 5), on two platforms
 	@$(PYTHON) -m demo.run

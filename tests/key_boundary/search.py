@@ -4,8 +4,8 @@ Rules: a key is searched for by its parts of 8 bytes, so a half of a key is foun
 which contains the same form of its halves. Parity bits (the lowest of each byte) are left out on both sides: a key is
 found with them and without. A place is looked at as it is, and again as what its hexadecimal digits (upper or lower
 case, with or without blanks, colons or line ends between them), its base64 characters (both alphabets, in lines or not)
-and its `\\xNN` escapes stand for, at every alignment. What is found is told by the key's name, never by its value. All
-parts are looked for at once: there are hundreds of them, and memory of hundreds of megabytes.
+and its escapes (of Python and JSON) stand for, at every alignment. What is found is told by the key's
+name, never by its value. All parts are looked for at once: there are hundreds, and memory of hundreds of megabytes.
 """
 
 import binascii
@@ -24,7 +24,9 @@ _BETWEEN_DIGITS = b" \t\r\n:-"
 _HEX_RUN = re.compile(rb"[0-9A-Fa-f]{16,}")
 _BASE64_RUN = re.compile(rb"[0-9A-Za-z+/]{11,}")
 _BASE64_URL = bytes.maketrans(b"-_", b"+/")
-_ESCAPE = re.compile(rb"\\x([0-9A-Fa-f]{2})")
+# In JSON a text that is escaped already has its backslashes doubled.
+_ESCAPE = re.compile(rb"\\+(?:(?:x|u00)([0-9A-Fa-f]{2})|([nrtbf\"']))")
+_SHORT_ESCAPES = dict(zip(b"nrtbf\"'", b"\n\r\t\b\f\"'", strict=True))
 
 
 @dataclass(frozen=True, order=True)
@@ -95,5 +97,9 @@ def build_views(content: bytes) -> Iterator[tuple[str, bytes]]:
     for start in range(4):
         length = (len(characters) - start) // 4 * 4
         yield "base64", binascii.a2b_base64(characters[start : start + length])
-    if b"\\x" in text:
-        yield "escapes", _ESCAPE.sub(lambda escape: bytes.fromhex(escape[1].decode()), text)
+    if b"\\" in text:
+        yield "escapes", _ESCAPE.sub(_resolve, text)
+
+
+def _resolve(escape: re.Match[bytes]) -> bytes:
+    return binascii.unhexlify(escape[1]) if escape[1] else bytes([_SHORT_ESCAPES[escape[2][0]]])

@@ -86,8 +86,8 @@ def test_an_update_that_cannot_be_done_keeps_no_other_from_being_done(scene: Sce
         tx.master_keys.save(replace(master, state=KeyState.SUSPENDED))
     scene.force(ISD_AID)
     scene.force(SSD_AID)
-    assert "--kind isd" in scene.visit()
-    assert "--kind isd" in scene.visit()
+    assert "the isd master key isd generation 1 is SUSPENDED" in scene.visit()
+    assert "the isd master key isd generation 1 is SUSPENDED" in scene.visit()
     scene.assert_in_step(SSD_AID)
     assert scene.issuer.last_update(ISD_AID).state is UpdateState.PENDING
 

@@ -10,8 +10,7 @@ from kms.domain.cards import CardState, DomainState
 from kms.domain.keys import Delivery, KeyState, MasterKind
 from kms.domain.orders import AgentStatus, Report
 from kms.domain.updates import UpdateState
-from kms.domain.visits import BreakCode
-from kms.domain.visits import TerminalState
+from kms.domain.visits import BreakCode, TerminalState
 from kms.errors import Code, KmsError
 from terminal.virtual_card.model import SELECTABLE, SecurityDomain
 from terminal.virtual_card.personality import Personality
@@ -202,7 +201,7 @@ def test_a_master_that_nobody_made_yet_ends_the_visit_in_words_and_leaves_nothin
     scene = build_scene()
     with scene.issuer.store.transaction() as tx:
         master = tx.master_keys.get(f"master-{kind}")
-        tx.master_keys.save(replace(master, state=KeyState.SUSPENDED))
+        tx.master_keys.save(replace(master, state=KeyState.PRE_ACTIVATION))
     notification = scene.visit(session=scene.apply())
     assert f"kms keys generate --kind {kind}" in notification
     assert scene.issuer.last_update(SSD_AID).state is UpdateState.PENDING

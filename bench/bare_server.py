@@ -56,6 +56,10 @@ class Replay:
                     case _:
                         self._connection.execute(item.text, item.parameters).fetchall()
 
+    def close(self) -> None:
+        """Close the database."""
+        self._connection.close()
+
 
 class _Server(BaseApplication):  # type: ignore[misc] # gunicorn ships no types
     def __init__(self, context: ssl.SSLContext, settings: dict[str, Any], load: Callable[[], Replay]) -> None:

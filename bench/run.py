@@ -97,7 +97,7 @@ def measure_sweeps(console: Console, sizes: Sizes) -> dict[str, Any]:
     """Figures (c) and (d)."""
     swept: dict[str, list[Swept]] = {}
     for kind in DATABASES:
-        swept[kind] = [_sweep(kind, size, sizes.fetches if size == sizes.sweeps[-1] else 0) for size in sizes.sweeps]
+        swept[kind] = [sweep(kind, size, sizes.fetches if size == sizes.sweeps[-1] else 0) for size in sizes.sweeps]
     show_sweeps(console, swept)
     show_fetches(console, swept)
     return {
@@ -109,7 +109,8 @@ def measure_sweeps(console: Console, sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def _sweep(kind: str, size: int, fetches: int) -> Swept:
+def sweep(kind: str, size: int, fetches: int) -> Swept:
+    """Sweep a new database of a kind (of `DATABASES`), in a process of its own."""
     if kind == "sqlite":
         with tempfile.TemporaryDirectory(prefix="kms-") as folder:
             url = build_database(Path(folder))

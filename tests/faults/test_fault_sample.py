@@ -32,7 +32,7 @@ def bench() -> Iterator[Bench]:
     made.close()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)  # of a machine that does much else; by itself it takes about 20 s
 def test_no_fault_leaves_a_card_that_needs_a_person(bench: Bench, summary: list[str]) -> None:
     begun = time.monotonic()
     done = bench.run(plan_sample(bench, SEED, EXTRA))

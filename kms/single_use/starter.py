@@ -7,6 +7,8 @@ custodian's login, which it checks itself, is the only credential. The console g
 import json
 import secrets
 import subprocess
+import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,21 +42,22 @@ class EntryStarter:
             build_command(self._config_file, "listen", "--json"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
-        if process.stdin is None or process.stdout is None or process.stderr is None:
+        threading.Thread(target=process.wait, daemon=True).start()  # it outlives this call, and leaves no zombie
+        if process.stdin is None or process.stdout is None:
             raise KmsError(Code.INTERNAL, "The process for the component has no pipes.")
-        process.stdin.write(json.dumps(asked))
-        process.stdin.close()
-        line = process.stdout.readline().strip()
+        with suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(json.dumps(asked))
+        with process.stdout:
+            line = process.stdout.readline().strip()
         if line.isdigit():
             return StartedEntry(int(line), ticket)
         try:
-            answer = json.loads(process.stderr.read())
-            raise KmsError(Code(str(answer["code"])), str(answer["detail"]))
+            answer = json.loads(line)
+            code, detail = Code(str(answer["code"])), str(answer["detail"])
         except (ValueError, KeyError, TypeError):
             raise KmsError(Code.INTERNAL, "The process that takes components did not start.") from None
-        finally:
-            process.wait(10)
+        raise KmsError(code, detail)

@@ -10,6 +10,7 @@ from kms.bootstrap_console import open_actions, open_requests
 from kms.config import Config
 from kms.console import ConsoleServices, create_console
 from kms.console.pages import PageServices, install_pages
+from kms.single_use.starter import EntryStarter
 from kms.wsgi import end_worker
 
 if TYPE_CHECKING:
@@ -49,5 +50,8 @@ def build_page_services(platform: Platform, services: ConsoleServices) -> PageSe
         campaigns=platform.campaigns,
         actions=services.actions,
         requests=services.requests,
+        ceremonies=platform.ceremonies,
+        ceremony_records=platform.ceremony_records,
+        entry_starter=EntryStarter(platform.config.source),
         new_secret=secrets.token_urlsafe,
     )

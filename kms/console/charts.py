@@ -8,10 +8,11 @@ the table by name and in the order in which they are stacked.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 640, 220
+WIDTH, HEIGHT = 520, 200
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 12, 28
 GAP = 0.28  # of a bar's place
 STEPS = (1, 2, 5)
+SHORT = 4  # characters of a label that stands below every bar
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,11 @@ def build_bars(*, title: str, labels: Sequence[str], series: Sequence[Series]) -
                         f"{label}: {value} {item.name}",
                     )
                 )
-    names = tuple(Tick(_round(LEFT + place * (at + 0.5)), label) for at, label in enumerate(labels))
+    every = 2 if max(map(len, labels), default=0) > SHORT else 1  # longer labels would run into each other
+    last = len(labels) - 1
+    names = tuple(
+        Tick(_round(LEFT + place * (at + 0.5)), label) for at, label in enumerate(labels) if (last - at) % every == 0
+    )
     scale = tuple(Tick(_round(HEIGHT - BOTTOM - value * unit), str(value)) for value in _list_steps(top))
     return BarChart(title, _describe(rows, series, totals), tuple(bars), scale, names, tuple(series), rows)
 

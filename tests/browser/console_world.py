@@ -133,5 +133,5 @@ def _fill(site: Site) -> str:
     site.kms("cards", "quarantine", others[0].name, "--reason", "reported as stolen")
     site.kms("keys", "generate", "--kind", "ssd", "--name", "ssd", "--new-generation")
     chosen = ("--reason", "master-rotation", "--master", "ssd", "--generation", "1")
-    site.kms("campaigns", "create", "ssd master 2027", *chosen)
+    site.kms("campaigns", "create", "ssd-master-2027", *chosen)
     return keyed[0].name

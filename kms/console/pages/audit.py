@@ -11,7 +11,7 @@ from kms.domain.people import Principal
 from kms.domain.permissions import Action
 from kms.errors import KmsError
 
-PAGE = 100
+PAGE = 50
 _FILTERS = ("actor", "action", "subject", "since", "until")
 
 

@@ -18,7 +18,7 @@ from kms.errors import KmsError
 from kms.service.metrics import FigureReader
 from kms.service.ports import HsmStatus
 
-MONTHS, WEEKS = 12, 12
+MONTHS, WEEKS = 14, 12  # a year's cryptoperiod ends within the months shown
 HSM_SECONDS = 30.0
 
 
@@ -79,7 +79,7 @@ def add_dashboard(site: Site) -> None:
             ends=build_bars(
                 title="Key sets in force, by the month in which they end",
                 labels=["past", f"{now:%b}", *(f"{month:%b}" for month in months[:-1])],
-                series=[Series("key sets", "one", ends[: MONTHS + 1])],
+                series=[Series("key sets", "one", ends)],
             ),
             outcomes=build_bars(
                 title="Key updates that ended, by week",

@@ -57,6 +57,16 @@ _MASTERS = tuple(str(kind) for kind in (MasterKind.ISD, MasterKind.SSD_INITIAL, 
 _CARD_TYPES = tuple(str(item) for item in KeyType if item is not KeyType.DES3)
 _PEER = Field("peer", "Peer platform")
 _COMPARED = Field("fingerprint", "Fingerprint that people compared", "fingerprint", hint="SHA-256, hexadecimal")
+_CEREMONY = (
+    Field("script", "Script"),
+    Field("digest", "Hash of the script as you read it", "fingerprint", hint="SHA-256, hexadecimal"),
+    Field("key_name", "Key", hint="its name; for a KEK the peer's"),
+    Field("generation", "Generation", "number", required=False, hint="of a key whose state is changed"),
+    Field("expected_kcv", "Announced check value", "hex", required=False, hint="of a key that is imported"),
+    Field("valid_days", "Issues new key sets for days", "number", required=False),
+    Field("because", "Why", required=False, hint="stands in the record"),
+    Field("peer_file", "The peer's file", "area", required=False, hint="offer or answer, for a KEK"),
+)
 
 FORMS: Mapping[Action, Form] = {
     Action.ALARMS_ACKNOWLEDGE: Form(
@@ -130,7 +140,7 @@ FORMS: Mapping[Action, Form] = {
         "Make a campaign",
         "/campaigns",
         (
-            Field("asked.name", "Name"),
+            Field("asked.name", "Name", hint="lower-case letters, digits and hyphens"),
             Field("asked.reason", "Reason", "choice", choices=("forced", "master-rotation", "key-type", "compromise")),
             Field("asked.master", "Master to be left", required=False, hint="its name, for a master rotation"),
             Field("asked.generation", "Its generation", "number", required=False),
@@ -209,6 +219,27 @@ FORMS: Mapping[Action, Form] = {
             Field("new_peer_key", "Take another signing key of the peer", "flag", required=False),
         ),
         "Compare the fingerprint with the peer's people over another way than the file came.",
+    ),
+    Action.CEREMONIES_START: Form("Hold a ceremony", "/ceremonies", _CEREMONY),
+    Action.CEREMONIES_REHEARSE: Form(
+        "Rehearse a ceremony", "/ceremonies", _CEREMONY, "On the token for rehearsals; nothing of the platform changes."
+    ),
+    Action.CEREMONIES_STEP: Form(
+        "Do your part in a step",
+        "/ceremonies",
+        (
+            Field("ceremony", "Ceremony"),
+            Field("number", "Step", "number"),
+            Field("kcv", "Check value as you see it", "hex", required=False, hint="where the step asks for it"),
+            Field("fingerprint", "Fingerprint as the peer told it", "fingerprint", required=False),
+            Field("note", "For the record", required=False),
+        ),
+    ),
+    Action.CEREMONIES_ABORT: Form(
+        "Abort a ceremony",
+        "/ceremonies",
+        (Field("ceremony", "Ceremony"), Field("why", "Why", hint="stands in the record")),
+        "What it had begun is cleared away.",
     ),
     Action.AUDIT_KEY_REPLACE: Form("Replace the audit key", "/audit"),
     Action.RECOVERY_CONFIRM: Form("End recovery", "/", intro="Says that this is the database to go on with."),

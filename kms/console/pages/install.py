@@ -8,6 +8,7 @@ from kms.console.pages.alarms import add_alarms
 from kms.console.pages.audit import add_audit
 from kms.console.pages.campaigns import add_campaigns
 from kms.console.pages.cards import add_cards
+from kms.console.pages.ceremonies import add_ceremonies
 from kms.console.pages.dashboard import add_dashboard
 from kms.console.pages.filters import FILTERS
 from kms.console.pages.keys import add_keys
@@ -38,6 +39,7 @@ _PARTS = (
     add_login,
     add_dashboard,
     add_requests,
+    add_ceremonies,
     add_actions,
     add_alarms,
     add_keys,

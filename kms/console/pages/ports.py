@@ -1,4 +1,4 @@
-"""What the pages ask of the database: `kms.db.console_queries` says what each list gives."""
+"""What the pages ask of the database (`kms.db.console_queries`) and of single-use processes (`kms.single_use`)."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -67,3 +67,18 @@ class ConsoleStore(Store, Protocol):
 
     def reading(self) -> AbstractContextManager[Reading]: ...
     def transaction(self) -> AbstractContextManager[Reading]: ...
+
+
+class StartedEntry(Protocol):
+    """Where a component's form is sent, and the ticket that it carries."""
+
+    @property
+    def port(self) -> int: ...
+    @property
+    def ticket(self) -> str: ...
+
+
+class EntryStarter(Protocol):
+    """Starts the process that takes one key component."""
+
+    def start(self, ceremony_id: str, login_secret: str, *, origin: str, back: str) -> StartedEntry: ...

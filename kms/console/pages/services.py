@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kms.config import Config
-from kms.console.pages.ports import ConsoleStore
+from kms.console.pages.ports import ConsoleStore, EntryStarter
 from kms.service.actions import ActionService
 from kms.service.campaigns import CampaignService
+from kms.service.ceremonies.record import RecordService
+from kms.service.ceremonies.service import CeremonyService
 from kms.service.enrolment import EnrolmentService
 from kms.service.login import LoginService
 from kms.service.people import PeopleService
@@ -31,4 +33,7 @@ class PageServices:
     campaigns: CampaignService
     actions: ActionService
     requests: RequestService
+    ceremonies: CeremonyService
+    ceremony_records: RecordService
+    entry_starter: EntryStarter
     new_secret: Callable[[], str]

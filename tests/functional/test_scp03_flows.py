@@ -157,7 +157,8 @@ def test_through_a_reader_by_the_terminals_commands(site: Site, kind: Kind) -> N
     site.check_agreement(delivered)
 
 
-@pytest.mark.parametrize("kind", FLEET, ids=lambda kind: kind.name)
+# A hand-over does not ask what a card's file says, nor which keys its vendor gave it: one kind for each protocol.
+@pytest.mark.parametrize("kind", [FLEET[0], FLEET[2], FLEET[5], FLEET[6]], ids=lambda kind: kind.name)
 def test_a_providers_security_domain_and_its_rotation(platforms: Platforms, kind: Kind) -> None:
     """Flows 3 and 5: initial keys of the type that the provider asks for, handed over from HSM to HSM."""
     platforms.start()

@@ -307,6 +307,9 @@ def build_hsm_settings(config: Config, hsm: HsmConfig | None = None) -> HsmSetti
     Raises `config.invalid` when the PIN cannot be read.
     """
     hsm = hsm or config.hsm
+    production = config.platform.mode is PlatformMode.PRODUCTION
+    # A rehearsal's scratch token holds no key that counts; every other token must be on its list.
+    rehearses = config.ceremonies is not None and hsm is config.ceremonies.rehearsal_hsm
     places = {"SOFTHSM2_CONF": hsm.softhsm2_conf, P11_KIT_MODULES: hsm.p11_kit_modules}
     environment = {name: os.fspath(path) for name, path in places.items() if path is not None}
     return HsmSettings(
@@ -314,7 +317,8 @@ def build_hsm_settings(config: Config, hsm: HsmConfig | None = None) -> HsmSetti
         token_label=hsm.token_label,
         pin=read_pin(hsm),
         allow_transient_plaintext=hsm.allow_transient_plaintext,
-        production=config.platform.mode is PlatformMode.PRODUCTION,
+        production=production,
+        allowed_tokens=hsm.allowed_tokens if production and not rehearses else None,
         environment=environment,
         call_timeout_s=hsm.call_timeout_s,
         has_peers=bool(config.peers),

@@ -76,6 +76,7 @@ class Code(StrEnum):
     EXCHANGE_FINGERPRINT = "exchange.fingerprint-mismatch"
     HSM_UNAVAILABLE = "hsm.unavailable"
     HSM_LOGIN = "hsm.login"
+    HSM_TOKEN = "hsm.token-refused"  # noqa: S105 - a code
     HSM_MECHANISM = "hsm.mechanism"
     HSM_WRAP_REFUSED = "hsm.transient-wrap-refused"
     # the scheduler

@@ -13,6 +13,7 @@ from kms.cli.ceremonies import ceremony_group
 from kms.cli.console import console_command
 from kms.cli.context import DEFAULT_CONFIG, get_invocation
 from kms.cli.db import db_group
+from kms.cli.doctor import doctor_command
 from kms.cli.hsm import hsm_group
 from kms.cli.keys import keys_group
 from kms.cli.login import login_command, logout_command, whoami_command
@@ -61,6 +62,7 @@ for command in (
     ceremony_group,
     console_command,
     db_group,
+    doctor_command,
     hsm_group,
     keys_group,
     login_command,

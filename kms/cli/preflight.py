@@ -26,14 +26,17 @@ from kms.config import (
 from kms.config.digest import compute_digest
 from kms.errors import Code, Fault, KmsError
 from kms.peer import build_peer_context
-from kms.pki import is_development_ca
+from kms.pki import is_development
 from kms.serve import build_console_context, build_tls_context
+from kms.service.fitness.settings import find_setting_findings
 from kms.service.starts import record_start
 
 if TYPE_CHECKING:
     from kms.bootstrap import Platform
 
+CONSOLE = "console"
 _PLATFORM_CHECK_SECONDS = 60
+_TOKEN_FAULTS = ("hsm.module", "hsm.softhsm2_conf", "hsm.p11_kit_modules", "hsm.pin_file", "hsm.pin_env")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PEER_FILES = {
     "certificate": "bring the peer's certificate, or give certificate_fingerprint; in a lab `kms pki peer` makes it",
@@ -59,12 +62,20 @@ def check_ready_for_console(config: Config) -> None:
     """Raise `platform.not-ready` with everything that the console's server misses."""
     console = config.console
     faults = (*_find_console_faults(console), *_find_address_faults("console", console.host, console.port))
-    _check_ready(config, "console", *faults)
+    _check_ready(config, CONSOLE, *faults)
+
+
+def check_ready_to_schedule(config: Config) -> None:
+    """Raise `platform.not-ready` with everything for which production mode refuses to schedule."""
+    if config.platform.mode is PlatformMode.PRODUCTION:
+        faults = (*_find_setting_faults(config), *_find_fitness_faults(config, "scheduler"))
+        if faults:
+            raise KmsError(Code.NOT_READY, "The scheduler cannot start yet", faults=faults)
 
 
 def _check_ready(config: Config, program: str, *found: Fault) -> None:
-    faults = [*found, *_find_hsm_faults(config)]
-    if not any(fault.where.startswith("hsm.") for fault in faults):
+    faults = [*found, *_find_hsm_faults(config), *_find_setting_faults(config)]
+    if not any(fault.where in _TOKEN_FAULTS for fault in faults):
         faults.extend(_find_platform_faults(config.source, program))
     if faults:
         raise KmsError(Code.NOT_READY, "The server cannot start yet", faults=tuple(faults))
@@ -80,8 +91,6 @@ def _find_tls_faults(config: Config) -> Iterator[Fault]:
         return
     try:
         build_tls_context(server)
-        if config.platform.mode is PlatformMode.PRODUCTION and is_development_ca(server.client_ca):
-            yield Fault("server.client_ca", "Production mode refuses a development authority: bring your own")
     except ssl.SSLError as error:
         yield Fault("server.certificate", f"Certificate, key and authority are not usable together ({error.reason})")
     except (OSError, ValueError) as error:
@@ -97,17 +106,15 @@ def _find_peer_faults(config: Config) -> Iterator[Fault]:
                 missing = True
                 yield Fault(f"peers.{peer.name}.{name}", f"{path} is not there: {_PEER_FILES[name]}")
         if not missing:
-            yield from _find_line_faults(peer, config.platform.mode)
+            yield from _find_line_faults(peer)
 
 
-def _find_line_faults(peer: PeerConfig, mode: PlatformMode) -> Iterator[Fault]:
+def _find_line_faults(peer: PeerConfig) -> Iterator[Fault]:
     """What is wrong with a peer's files, all of which are there."""
     try:
         read_fingerprint(peer)
         if peer.role is PeerRole.ISSUER:
             build_peer_context(peer)
-        if mode is PlatformMode.PRODUCTION and peer.ca is not None and is_development_ca(peer.ca):
-            yield Fault(f"peers.{peer.name}.ca", "Production mode refuses a development authority: name the peer's own")
     except KmsError as error:
         yield from error.faults
 
@@ -153,6 +160,23 @@ def _find_hsm_faults(config: Config) -> Iterator[Fault]:
         yield from error.faults
 
 
+def _find_setting_faults(config: Config) -> tuple[Fault, ...]:
+    """What the rules of production mode say of the settings; the lab starts with all of it."""
+    if config.platform.mode is not PlatformMode.PRODUCTION:
+        return ()
+    findings = find_setting_findings(config, is_development)
+    return tuple(item.build_fault() for item in findings if item.is_in_the_way)
+
+
+def _find_fitness_faults(config: Config, program: str) -> tuple[Fault, ...]:
+    """What they say of token and database; the console starts with what people mend in it."""
+    from kms.bootstrap_doctor import open_doctor  # noqa: PLC0415 - it loads the PKCS#11 library
+
+    with open_doctor(config) as doctor:
+        findings = [item for item in doctor.examine_parts() if item.is_in_the_way]
+    return tuple(item.build_fault() for item in findings if not (program == CONSOLE and item.mended_in_console))
+
+
 def _find_platform_faults(config_file: Path, program: str) -> tuple[Fault, ...]:
     """Open database and HSM in a fresh process; a forked one would share what the PKCS#11 library must not."""
     context = multiprocessing.get_context("spawn")
@@ -178,16 +202,23 @@ def _check_platform(config_file: str, program: str, sender: Connection) -> None:
     from kms.bootstrap import open_platform  # noqa: PLC0415 - it loads the PKCS#11 library, here and nowhere before
 
     try:
-        platform = open_platform(load_config(Path(config_file)))
+        config = load_config(Path(config_file))
+        production = config.platform.mode is PlatformMode.PRODUCTION
+        if production and (unfit := _find_fitness_faults(config, program)):
+            sender.send(unfit)
+            return
+        platform = open_platform(config)
         # The status opens the token and waits for it; a check would only read when it last answered.
         database = _find_part_faults("database", platform.store.check)
         hsm = _find_part_faults("hsm", platform.vault.status)
         # What the HSM holds is looked at here and each day; a key that is not as it was made is an alarm and refused at
         # its use, which is no reason to keep the other cards waiting.
         objects = () if database or hsm else _find_part_faults("hsm", platform.token_check.check)
+        # People apply the first policies through the console: outside the lab there is no other way.
+        needs_policy = not database and program != CONSOLE
         faults = (
             *database,
-            *(() if database else _find_part_faults("policies", platform.policies.check_in_force)),
+            *(_find_part_faults("policies", platform.policies.check_in_force) if needs_policy else ()),
             *hsm,
             *objects,
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kms.cli.context import get_platform, get_store, json_option
+from kms.cli.context import get_config, get_platform, get_store, json_option
 from kms.cli.output import build_record, print_json, print_record, print_rows
 from kms.errors import Code, KmsError
 from kms.service.jobs import read_status
@@ -87,7 +87,9 @@ def run_job(ctx: click.Context, name: str, *, once: bool, as_json: bool) -> None
 
 def _open(ctx: click.Context) -> "SchedulerParts":
     from kms.bootstrap_scheduler import open_scheduler  # noqa: PLC0415 - loads the PKCS#11 library
+    from kms.cli.preflight import check_ready_to_schedule  # noqa: PLC0415 - `kms --help` loads no server
 
+    check_ready_to_schedule(get_config(ctx))
     return open_scheduler(get_platform(ctx))
 
 

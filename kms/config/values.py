@@ -82,6 +82,7 @@ class HsmConfig:
     `module`: the PKCS#11 library. `softhsm2_conf`: exported as SOFTHSM2_CONF before the library is loaded.
     `p11_kit_modules`: a folder of p11-kit module files, used in place of the machine's, for a token behind p11-kit.
     `allow_transient_plaintext`: the gate of DESIGN section 4, lab mode only. `call_timeout_s`: after it a call hangs.
+    `allowed_tokens`: the tokens that production mode takes, each as `MANUFACTURER:MODEL:SERIAL` (`kms doctor`).
     """
 
     module: ResolvedPath
@@ -92,6 +93,7 @@ class HsmConfig:
     p11_kit_modules: ResolvedPath | None = None
     allow_transient_plaintext: bool = False
     call_timeout_s: Annotated[float, Field(gt=0, le=120, strict=False)] = 10.0
+    allowed_tokens: tuple[Annotated[str, Field(pattern=r"^[^:\n]+:[^:\n]+:[^:\n]+$")], ...] = ()
 
 
 @dataclass(frozen=True, config=STRICT)

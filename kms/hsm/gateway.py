@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pkcs11 import Session, Token
 from pkcs11.exceptions import GeneralError, PKCS11Error, UserAlreadyLoggedIn
 
+from kms.domain.fitness import build_token_name, check_token_allowed
 from kms.errors import Code, KmsError
 from kms.hsm.breaker import Breaker
 from kms.hsm.connection import Connection
@@ -199,6 +200,10 @@ class Gateway:
             token = library.find_token(settings.token_label)
         if token is None:
             raise build_unavailable(f"there is no token labelled {settings.token_label!r}")
+        if settings.allowed_tokens is not None:  # before the PIN is sent: an unknown device is told nothing (R47)
+            serial = token.serial.decode("ascii", "replace")
+            name = build_token_name(token.manufacturer_id, token.model, serial)
+            check_token_allowed(name, token.model, settings.allowed_tokens)
         hsm_session = self._log_in(token)
         found = probe_token(token, hsm_session, settings)
         self._lost_epoch = 0

@@ -19,6 +19,7 @@ class HsmSettings:
     `allow_transient_plaintext`: keys may be read for the moment of wrapping where the token cannot wrap (docs/adr
     0022); ignored in `production`. `call_timeout_s`: a call that takes longer counts as hanging. `first_retry_s`,
     `longest_retry_s`: how long calls fail at once after opening the token failed; doubled each time.
+    `allowed_tokens`: names (`kms.domain.fitness.build_token_name`) of the tokens that may be logged in to; None: any.
     `has_peers`: the token must be able to exchange keys with a peer's.
     `heartbeat_s`: how often an idle token is asked for a sign of life.
     """
@@ -34,3 +35,4 @@ class HsmSettings:
     longest_retry_s: float = 2.0
     heartbeat_s: float = 1.0
     has_peers: bool = False
+    allowed_tokens: tuple[str, ...] | None = None

@@ -5,6 +5,6 @@ are EC P-256, key files have mode 0600, and nothing that exists is ever overwrit
 """
 
 from kms.pki.authority import IssuedCertificate, init_pki, issue_peer, issue_terminal
-from kms.pki.mark import is_development_ca
+from kms.pki.mark import is_development
 
-__all__ = ["IssuedCertificate", "init_pki", "is_development_ca", "issue_peer", "issue_terminal"]
+__all__ = ["IssuedCertificate", "init_pki", "is_development", "issue_peer", "issue_terminal"]

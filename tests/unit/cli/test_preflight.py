@@ -1,12 +1,17 @@
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from kms import bootstrap_doctor
 from kms.cli import preflight
-from kms.cli.preflight import check_ready_to_serve
+from kms.cli.preflight import check_ready_to_schedule, check_ready_to_serve
 from kms.config import Config, load_config
+from kms.domain.fitness import Finding, Severity
 from kms.errors import Code, Fault, KmsError
 from kms.pki import init_pki, issue_peer
 from tests.unit.config.conftest import PROFILE, TEXT
@@ -28,7 +33,7 @@ def _set_up(folder: Path) -> None:
     (folder / "module.so").touch()
     (folder / "var").mkdir()
     (folder / "var" / "hsm.pin").touch(mode=0o600)
-    (folder / "var" / "hsm.pin").write_text("4711\n")
+    (folder / "var" / "hsm.pin").write_text("1234\n")
 
 
 def _faults(config: Config) -> dict[str, str]:
@@ -79,7 +84,50 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("platform_faults")
 def test_production_refuses_a_development_authority(tmp_path: Path) -> None:
     _set_up(tmp_path)
-    assert "bring your own" in _faults(_load(tmp_path, ('"lab"', '"production"')))["server.client_ca"]
+    faults = _faults(_load(tmp_path, ('"lab"', '"production"')))
+    for where in ("server.client_ca", "server.certificate"):
+        assert faults[where].startswith("Production mode refuses")
+        assert "of a development authority" in faults[where]
+
+
+@pytest.mark.usefixtures("platform_faults")
+def test_production_refuses_the_settings_of_a_lab_which_the_lab_starts_with(tmp_path: Path) -> None:
+    _set_up(tmp_path)
+    check_ready_to_serve(_load(tmp_path))
+    faults = _faults(_load(tmp_path, ('"lab"', '"production"')))
+    assert set(faults) == PRODUCTION_FAULTS
+
+
+def _find_fitness(monkeypatch: pytest.MonkeyPatch, config: Config, program: str) -> set[str]:
+    """What the rules over token and database leave, where they find two things, one of them for the console to mend."""
+    mended = Finding("keys.ssd-1", Severity.REFUSED, "it has no proved backup", "why", "mend", mended_in_console=True)
+    found = (Finding("hsm.module", Severity.REFUSED, "software", "why", "mend"), mended)
+    weak = Finding("people.ada", Severity.WEAKNESS, "one-time codes alone", "why", "mend")
+
+    @contextmanager
+    def open_doctor(_config: Config) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(examine_parts=lambda: (*found, weak))
+
+    monkeypatch.setattr(bootstrap_doctor, "open_doctor", open_doctor)
+    return {fault.where for fault in preflight._find_fitness_faults(config, program)}  # noqa: SLF001 - run in a process of its own
+
+
+def test_the_console_starts_with_what_people_mend_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = _load(tmp_path)
+    assert _find_fitness(monkeypatch, config, "server") == {"hsm.module", "keys.ssd-1"}
+    assert _find_fitness(monkeypatch, config, "console") == {"hsm.module"}
+
+
+def test_the_scheduler_of_a_production_platform_refuses_by_the_same_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _set_up(tmp_path)
+    check_ready_to_schedule(_load(tmp_path))
+    config = _load(tmp_path, ('"lab"', '"production"'))
+    _find_fitness(monkeypatch, config, "scheduler")
+    with pytest.raises(KmsError) as caught:
+        check_ready_to_schedule(config)
+    assert {fault.where for fault in caught.value.faults} == PRODUCTION_FAULTS | {"hsm.module", "keys.ssd-1"}
 
 
 @pytest.mark.usefixtures("platform_faults")
@@ -89,6 +137,15 @@ def test_a_key_of_another_certificate_is_told(tmp_path: Path) -> None:
     assert "not usable together" in _faults(_load(tmp_path))["server.certificate"]
 
 
+PRODUCTION_FAULTS = {
+    "server.client_ca",
+    "server.certificate",
+    "hsm.allowed_tokens",
+    "hsm.pin_file",
+    "database.url",
+    "console.origin",
+    "audit",
+}
 BOTH = ('role = "issuer"\nmode', 'role = "both"\nmode')
 PEERS = ISSUER_PEER + RANGE + PROVIDER_PEER.replace(f'certificate_fingerprint = "{PIN}"', 'certificate = "bikes.pem"')
 
@@ -141,5 +198,5 @@ def test_production_refuses_a_peer_s_development_authority(tmp_path: Path) -> No
     _set_up(tmp_path)
     _make_peers(tmp_path)
     faults = _faults(_load(tmp_path, BOTH, ('"lab"', '"production"'), more=PEERS))
-    assert set(faults) == {"server.client_ca", "peers.bank.ca"}
-    assert "Production mode refuses a development authority" in faults["peers.bank.ca"]
+    assert set(faults) == PRODUCTION_FAULTS | {"peers.bank.ca", "peers.bank.client_certificate"}
+    assert "of a development authority" in faults["peers.bank.ca"]

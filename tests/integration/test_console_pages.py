@@ -51,6 +51,7 @@ def pages() -> dict[str, Action]:
         f"/terminals/{quote(f'terminal {CANARY}', safe='')}": Action.RECORDS_READ,
         "/terminals/terminal-2": Action.RECORDS_READ,
         "/ceremonies": Action.RECORDS_READ,
+        "/password": Action.RECORDS_READ,
         "/people": Action.PEOPLE_READ,
         "/permissions": Action.RECORDS_READ,
         "/audit": Action.AUDIT_READ,
@@ -255,6 +256,14 @@ def test_a_wrong_login_is_refused_without_a_reason(console: ConsoleSite) -> None
         "Login, password or second factor is wrong, or this account may not log in now."
     }
     assert refused.status_code == 401
+
+
+def test_a_password_is_changed_only_with_the_present_one_and_a_second_factor(console: ConsoleSite) -> None:
+    fields = {"current": "wrong", "password": "seven brown horses", "totp": "123456"}
+    answer = console.browse("olga").send("/password", "/password", **fields, again="seven black horses")
+    assert "The two passwords are not the same." in answer.text
+    answer = console.browse("olga").send("/password", "/password", **fields, again=fields["password"])
+    assert 'role="alert"' in answer.text
 
 
 def test_a_logged_out_browser_is_forgotten(console: ConsoleSite) -> None:

@@ -69,6 +69,27 @@ def add_login(site: Site) -> None:
         answer.headers["Clear-Site-Data"] = '"cache", "storage"'
         return answer
 
+    @site.page("/password", Action.RECORDS_READ)
+    def show_password(principal: Principal) -> str:
+        options = logins.build_change_options(principal)
+        return site.render("password.html", principal, options=_dump(options), problem="")
+
+    @site.page("/password", Action.RECORDS_READ, methods=("POST",))
+    def change_password(principal: Principal) -> str | Response:
+        current, new = (request.form.get(name, "")[:MAX_PASSWORD] for name in ("current", "password"))
+        try:
+            if new != request.form.get("again", "")[:MAX_PASSWORD]:
+                raise KmsError(Code.INPUT_INVALID, "The two passwords are not the same.")
+            logins.change_password(principal, current, new, read_proof())
+        except KmsError as error:
+            if error.code not in _MENDED:
+                raise
+            options = _dump(logins.build_change_options(principal))
+            return site.render("password.html", principal, options=options, problem=error.detail)
+        answer = make_response(redirect("/login", code=303))
+        site.cookies.take(answer, LOGIN)
+        return answer
+
     @site.open_page("/enrol")
     def enrol() -> Response:
         return site.visit("invitation.html", problem="")

@@ -59,12 +59,12 @@ class Report:
             rows: dict[tuple[str, str], list[Result]] = {}
             for result in item.results:
                 rows.setdefault((result.point.boundary.kind, result.point.fault), []).append(result)
-            lines.append(f"  {'boundary':14} {'fault':38} points  at once  1 more  more  person")
+            lines.append(f"  {'boundary':16} {'fault':38} points  at once  1 more  more  person")
             for (kind, fault), results in sorted(rows.items()):
                 needed = Counter(min(result.further_visits, 2) for result in results)
                 persons = sum(bool(result.wrong) for result in results)
                 lines.append(
-                    f"  {kind:14} {fault:38} {len(results):6} {needed[0]:8} {needed[1]:7} {needed[2]:5} {persons:7}"
+                    f"  {kind:16} {fault:38} {len(results):6} {needed[0]:8} {needed[1]:7} {needed[2]:5} {persons:7}"
                 )
         return lines
 

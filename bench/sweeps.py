@@ -61,7 +61,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Swept:
-    """`peak`: bytes of memory at most during the sweep, `peak_growth`: beyond what it began with. Seconds of wall clock.
+    """Seconds of wall clock; `peak`: bytes of memory at most in the sweep, `peak_growth`: beyond what it began with.
 
     `fetches`: seconds of each page of the pending list with `size` updates pending, in order of length.
     """

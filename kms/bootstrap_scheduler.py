@@ -120,6 +120,7 @@ def open_scheduler(platform: Platform) -> SchedulerParts:
             store=store, clock=clock, identifiers=identifiers, registry=ActionRegistry(), authenticator=logins
         ),
         logins=logins,
+        ceremonies=platform.ceremonies,  # its writes are conditional: two at once do no harm
     )
     return SchedulerParts(
         platform=platform,

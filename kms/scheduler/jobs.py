@@ -7,6 +7,7 @@ from datetime import timedelta
 from kms.config import SchedulerConfig
 from kms.service.audit_log import AuditLogService
 from kms.service.campaigns import CampaignService
+from kms.service.ceremonies.service import CeremonyService
 from kms.service.housekeeping import HousekeepingService
 from kms.service.jobs import Job
 from kms.service.login import LoginService
@@ -28,6 +29,7 @@ class JobServices:
     recovery: RecoveryService
     requests: RequestService
     logins: LoginService
+    ceremonies: CeremonyService
 
 
 def build_jobs(services: JobServices, every: SchedulerConfig) -> Sequence[Job]:
@@ -47,6 +49,7 @@ def build_jobs(services: JobServices, every: SchedulerConfig) -> Sequence[Job]:
         Job("checkpoint-audit", seconds(every.audit_every), lambda: _checkpoint(services.audit_log), audited=False),
         Job("keep-anchor", seconds(every.audit_every), services.recovery.keep_anchor, audited=False),
         Job("expire-requests", seconds(every.overdue_every), services.requests.expire),
+        Job("expire-ceremonies", seconds(every.visits_every), services.ceremonies.expire),
         Job("retain-logins", seconds(every.retention_every), services.logins.expire),
         Job("retain-visits", seconds(every.retention_every), housekeeping.retain),
     )

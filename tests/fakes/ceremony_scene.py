@@ -56,7 +56,10 @@ class CrossingStore:
 class CeremonyScene:
     """`crossing`: called at every border to the HSM and the database."""
 
-    def __init__(self, crossing: Callable[[], None] = lambda: None, store: Store | None = None) -> None:
+    def __init__(
+        self, crossing: Callable[[], None] = lambda: None, store: Store | None = None, platform: str = "issuer"
+    ) -> None:
+        self.platform = platform
         self.clock = TickingClock(NOW)
         self.identifiers = CountingIdentifiers()
         self.vault = CeremonialVault(crossing)
@@ -71,11 +74,11 @@ class CeremonyScene:
         store, clock, identifiers = self.store, self.clock, self.identifiers
         self.keys = KeyService(store=store, vault=self.vault, clock=clock, identifiers=identifiers)
         self.platform_keys = PlatformKeyService(
-            store=self.rows, vault=self.vault, clock=clock, identifiers=identifiers, platform="issuer"
+            store=self.rows, vault=self.vault, clock=clock, identifiers=identifiers, platform=self.platform
         )
-        campaigns = CampaignService(store=store, clock=clock, identifiers=identifiers, platform="issuer")
+        campaigns = CampaignService(store=store, clock=clock, identifiers=identifiers, platform=self.platform)
         compromise = CompromiseService(
-            store=store, clock=clock, identifiers=identifiers, campaigns=campaigns, platform="issuer", no_route=()
+            store=store, clock=clock, identifiers=identifiers, campaigns=campaigns, platform=self.platform, no_route=()
         )
         exchange = ExchangeService(
             store=store,
@@ -83,7 +86,7 @@ class CeremonyScene:
             clock=clock,
             identifiers=identifiers,
             platform_keys=self.platform_keys,
-            platform="issuer",
+            platform=self.platform,
         )
         work = StepWork(
             store=store,
@@ -118,7 +121,7 @@ class CeremonyScene:
             store=store,
             ceremonies=self.ceremonies,
             platform_keys=self.platform_keys,
-            platform="issuer",
+            platform=self.platform,
             mode="lab",
         )
 

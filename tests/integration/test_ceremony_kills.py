@@ -1,4 +1,4 @@
-"""A ceremony whose process dies at any border, to the HSM or the database: it is taken up again or ended, never halved."""
+"""A ceremony whose process dies at any border, to HSM or database: it is taken up again or ended, never halved."""
 
 import itertools
 from collections.abc import Callable

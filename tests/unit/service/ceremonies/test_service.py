@@ -1,5 +1,6 @@
 """Ceremonies from start to end, by the people who may, and by nobody else."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -210,3 +211,27 @@ def test_development_login_counts_for_all_and_is_named(scene: CeremonyScene) -> 
 
 def test_every_script_of_the_site_is_whole(scene: CeremonyScene) -> None:
     assert all(scene.ceremonies.load_script(path.stem).script.steps for path in SCRIPTS.glob("*.toml"))
+
+
+def test_kek_with_a_peer_in_three_ceremonies(scene: CeremonyScene) -> None:
+    provider = CeremonyScene(platform="provider")
+    offered = provider.run(provider.start("offer-kek", Subject("issuer")))
+    offer = json.loads(offered.steps[-1].result)
+    answering = scene.start("answer-kek", Subject("provider", peer_file=offer["file"]))
+    for _ in range(2):
+        scene.step(answering)
+    with refused(Code.EXCHANGE_FINGERPRINT):
+        scene.ceremonies.act(ALICE, answering, 2, StepInput(fingerprint=bytes(32)))
+    heard = StepInput(fingerprint=bytes.fromhex(offer["fingerprint"]))
+    for officer in (ALICE, BOB):
+        scene.ceremonies.act(officer, answering, 2, heard)
+    answered = scene.ceremonies.act(ALICE, answering, 3)
+    answer = json.loads(answered.steps[-1].result)
+    accepting = provider.start("accept-kek", Subject("issuer", peer_file=answer["file"]))
+    for _ in range(2):
+        provider.step(accepting)
+    heard = StepInput(fingerprint=bytes.fromhex(answer["fingerprint"]))
+    for officer in (ALICE, BOB):
+        provider.ceremonies.act(officer, accepting, 2, heard)
+    accepted = provider.ceremonies.act(ALICE, accepting, 3)
+    assert json.loads(accepted.steps[-1].result)["kcv"] == answer["kcv"]

@@ -124,7 +124,8 @@ def _fill(site: Site) -> str:
     """Cards in several states, updates, a campaign, a terminal that is suspended; gives a card with a history."""
     keyed = [site.keyed() for _ in range(2)]
     site.issue(scp03_i=0x70)
-    others = [site.issue() for _ in range(4)]
+    others = [site.deliver() for _ in range(4)]
+    site.enrol(*others)
     site.force(keyed[0])
     site.visit(keyed[0])
     site.force(keyed[1])

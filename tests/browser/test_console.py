@@ -155,7 +155,7 @@ def test_pages_work_without_javascript(world: World, alice: Page) -> None:
     context.add_cookies(cookies)
     page = context.new_page()
     page.goto(world.open("/"))
-    page.get_by_role("link", name="Cards").click()
+    page.get_by_role("link", name="Cards", exact=True).click()
     page.get_by_label("Identity begins with").fill(world.card)
     page.get_by_role("button", name="Search").click()
     assert page.get_by_role("heading", name=world.card).is_visible()

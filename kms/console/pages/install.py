@@ -13,6 +13,7 @@ from kms.console.pages.dashboard import add_dashboard
 from kms.console.pages.filters import FILTERS
 from kms.console.pages.keys import add_keys
 from kms.console.pages.login import add_login
+from kms.console.pages.password import add_password
 from kms.console.pages.people import add_people
 from kms.console.pages.policies import add_policies
 from kms.console.pages.requests import add_requests
@@ -37,6 +38,7 @@ _INTERNAL = KmsError(
 )
 _PARTS = (
     add_login,
+    add_password,
     add_dashboard,
     add_requests,
     add_ceremonies,

@@ -16,7 +16,7 @@ from kms.domain.people import CredentialKind, Principal
 from kms.domain.permissions import Action
 from kms.errors import Code, KmsError
 
-_MENDED = frozenset({Code.LOGIN_REFUSED, Code.INPUT_INVALID})
+MENDED = frozenset({Code.LOGIN_REFUSED, Code.INPUT_INVALID})
 MAX_PASSWORD = 1024  # characters
 
 
@@ -38,7 +38,7 @@ def add_login(site: Site) -> None:
             return _refuse(site, "login.html", error, next=following, login=name)
         answer = site.visit(
             "second_factor.html",
-            options=_dump(step.options),
+            options=dump_options(step.options),
             code=CredentialKind.TOTP in step.factors,
             next=following,
             problem="",
@@ -69,27 +69,6 @@ def add_login(site: Site) -> None:
         answer.headers["Clear-Site-Data"] = '"cache", "storage"'
         return answer
 
-    @site.page("/password", Action.RECORDS_READ)
-    def show_password(principal: Principal) -> str:
-        options = logins.build_change_options(principal)
-        return site.render("password.html", principal, options=_dump(options), problem="")
-
-    @site.page("/password", Action.RECORDS_READ, methods=("POST",))
-    def change_password(principal: Principal) -> str | Response:
-        current, new = (request.form.get(name, "")[:MAX_PASSWORD] for name in ("current", "password"))
-        try:
-            if new != request.form.get("again", "")[:MAX_PASSWORD]:
-                raise KmsError(Code.INPUT_INVALID, "The two passwords are not the same.")
-            logins.change_password(principal, current, new, read_proof())
-        except KmsError as error:
-            if error.code not in _MENDED:
-                raise
-            options = _dump(logins.build_change_options(principal))
-            return site.render("password.html", principal, options=options, problem=error.detail)
-        answer = make_response(redirect("/login", code=303))
-        site.cookies.take(answer, LOGIN)
-        return answer
-
     @site.open_page("/enrol")
     def enrol() -> Response:
         return site.visit("invitation.html", problem="")
@@ -109,7 +88,7 @@ def add_login(site: Site) -> None:
                 secret, password, read_proof(), label=request.form.get("label", "").strip()
             )
         except KmsError as error:
-            if error.code not in _MENDED:
+            if error.code not in MENDED:
                 raise
             return _offer(site, secret, error.detail)
         answer = site.visit("enrolled.html", done=done)
@@ -140,7 +119,7 @@ def read_proof() -> dict[str, object]:
 
 def _offer(site: Site, secret: str, problem: str) -> Response:
     offered = site.services.enrolment.begin(secret)
-    answer = site.visit("enrol.html", offered=offered, options=_dump(offered.options), problem=problem)
+    answer = site.visit("enrol.html", offered=offered, options=dump_options(offered.options), problem=problem)
     site.cookies.give(answer, INVITATION, secret)
     return answer
 
@@ -153,7 +132,8 @@ def _refuse(site: Site, template: str, error: KmsError, **values: object) -> Res
     return answer
 
 
-def _dump(options: Mapping[str, object] | None) -> str:
+def dump_options(options: Mapping[str, object] | None) -> str:
+    """What a page hands to the script for a security key; empty without one."""
     return json.dumps(options) if options else ""
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, Page
 
 from demo.installation import BIN
 from tests.functional.site import Site, find_free_port, open_site
@@ -43,7 +43,7 @@ class World:
     origin: str
     invitations: dict[str, str]
     browser: Browser
-    contexts: dict[str, BrowserContext] = field(default_factory=dict)
+    pages: dict[str, Page] = field(default_factory=dict)
     card: str = ""
 
     def open(self, path: str) -> str:
@@ -52,8 +52,7 @@ class World:
     def enrol(self, name: str, secret: str = "") -> Page:
         """Take an invitation up, with a new security key."""
         context = self.browser.new_context(viewport={"width": 1280, "height": 900})
-        self.contexts[name] = context
-        page = context.new_page()
+        page = self.pages[name] = context.new_page()
         devtools = context.new_cdp_session(page)
         devtools.send("WebAuthn.enable")
         devtools.send("WebAuthn.addVirtualAuthenticator", {"options": AUTHENTICATOR})
@@ -66,6 +65,12 @@ class World:
         form.get_by_role("button").click()
         page.get_by_role("heading", name="Your account is made").wait_for()
         return page
+
+    def get_page(self, name: str) -> Page:
+        """Somebody's page, logged in; a security key is its page's own."""
+        if name not in self.pages:
+            self.enrol(name)
+        return self.log_in(name, self.pages[name])
 
     def log_in(self, name: str, page: Page) -> Page:
         page.goto(self.open("/login"))

@@ -2,12 +2,14 @@
 
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from kms.card.keys import KcvMethod, KeyType, MasterRef
+from kms.domain.token_objects import ExpectedObject, ObjectReport, UnexpectedObject
 from kms.errors import Code, KmsError
 from kms.service.ceremonies.ports import LastingUse, SealedKey
 from kms.service.ports import NewMaster
@@ -111,3 +113,10 @@ class CeremonialVault(MasterVault):
     @property
     def ceremony_keys(self) -> SoftwareCeremonyKeys:
         return SoftwareCeremonyKeys(self, self.crossing)
+
+    def check_objects(self, expected: Sequence[ExpectedObject]) -> ObjectReport:
+        report = super().check_objects(expected)
+        pairs = tuple(
+            UnexpectedObject(item, self.labels[item], "private key", dangerous=False) for item in self.ceremony_pairs
+        )
+        return replace(report, unexpected=(*report.unexpected, *pairs))

@@ -9,6 +9,7 @@ from kms.card.keys import KeyType
 from kms.domain.ceremonies import CeremonyState, StepInput, Subject
 from kms.domain.keys import KeyState
 from kms.errors import Code, KmsError
+from kms.service.token_check import TokenCheck
 from tests.fakes.ceremony_scene import CUSTODIANS, SCRIPTS, CeremonyScene, make_components, own_session
 from tests.fakes.principals import (
     ADMIN,
@@ -235,3 +236,11 @@ def test_kek_with_a_peer_in_three_ceremonies(scene: CeremonyScene) -> None:
         provider.ceremonies.act(officer, accepting, 2, heard)
     accepted = provider.ceremonies.act(ALICE, accepting, 3)
     assert json.loads(accepted.steps[-1].result)["kcv"] == answer["kcv"]
+
+
+def test_running_ceremonys_pair_is_no_stranger_in_the_token(scene: CeremonyScene) -> None:
+    ceremony_id = scene.start("generate-ssd-master", Subject("cards"))
+    for _ in range(2):
+        scene.step(ceremony_id)
+    check = TokenCheck(store=scene.store, vault=scene.vault, clock=scene.clock, identifiers=scene.identifiers)
+    assert not check.look().unexpected

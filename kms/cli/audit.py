@@ -1,18 +1,29 @@
-"""`kms audit`: read the audit log, sign it, export it, and check it."""
+"""`kms audit`: read the audit log, sign it, export it, and check it.
+
+Rules: who reads or exports the log is recorded in it before anything is shown (R38): the person who is logged in, else,
+in the lab, the development login. What cannot be recorded is not shown.
+"""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from kms.anchors.anchor_file import read_anchors
-from kms.cli.actions import perform
-from kms.cli.context import get_platform, get_store, json_option, page_options
+from kms.cli.actions import build_development_login, find_login_here, perform
+from kms.cli.admin_client import AdminClient
+from kms.cli.context import get_config, get_invocation, get_platform, get_store, json_option, page_options
 from kms.cli.output import build_record, print_record, print_rows
+from kms.config import PlatformMode
 from kms.domain.audit_check import LogReport
 from kms.domain.audit_export import check_export, parse_header_line
-from kms.domain.permissions import Action
+from kms.domain.people import Principal, Role
+from kms.domain.permissions import Action, check_permitted
 from kms.domain.signatures import fingerprint
+from kms.errors import Code, KmsError
+from kms.service.audit_reading import record_audit_reading
+from kms.service.ports import Store
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -28,7 +39,9 @@ def audit_group() -> None:
 @click.pass_context
 def tail_audit(ctx: click.Context, limit: int, offset: int, as_json: bool) -> None:
     """Show the last audit events, the newest first."""
-    with get_store(ctx).reading() as reading:
+    store = get_store(ctx)
+    _record_reading(ctx, store, Action.AUDIT_READ, f"the last {limit} events from {offset} on")
+    with store.reading() as reading:
         rows = [build_record(event) for event in reading.audit.list(limit=limit, offset=offset)]
     columns = ("at", "actor", "action", "subject", "result", "kcv", "detail")
     print_rows(rows, columns, as_json=as_json, title="Audit events")
@@ -62,7 +75,9 @@ def show_key(ctx: click.Context, replace: bool, as_json: bool) -> None:
 @click.pass_context
 def export_audit(ctx: click.Context, file: Path) -> None:
     """Write the whole log into FILE, which `kms audit verify --export FILE` checks anywhere, off-line."""
-    audit_log = get_platform(ctx).audit_log
+    platform = get_platform(ctx)
+    _record_reading(ctx, platform.store, Action.AUDIT_EXPORT, "the whole log")
+    audit_log = platform.audit_log
     count = 0
     with file.open("xb") as target:
         for line in audit_log.export():
@@ -95,6 +110,32 @@ def verify_audit(
     record = build_record(report)
     record["key"] = fingerprint(report.key)
     print_record(record, as_json=as_json)
+
+
+def _record_reading(ctx: click.Context, store: Store, action: Action, what: str) -> None:
+    from kms.bootstrap import SystemClock, TimeOrderedIdentifiers  # noqa: PLC0415 - it loads the PKCS#11 library
+
+    reader = _find_reader(ctx)
+    check_permitted(reader, action)
+    record_audit_reading(store, SystemClock(), TimeOrderedIdentifiers(), reader=reader, action=action, what=what)
+
+
+def _find_reader(ctx: click.Context) -> Principal:
+    """Who reads. Raises `login.needed` where nobody is logged in outside the lab."""
+    login = find_login_here(ctx)
+    if login is None:
+        if get_invocation(ctx).server or get_config(ctx).platform.mode is not PlatformMode.LAB:
+            raise KmsError(Code.LOGIN_NEEDED, "The audit log is not read without a login here: `kms login`.")
+        return build_development_login()
+    told = AdminClient.of(login).get("/whoami")
+    return replace(
+        build_development_login(),
+        person_id=str(told["person_id"]),
+        account_id=login.login,
+        name=str(told["name"]),
+        roles=frozenset(Role(role) for role in told["roles"]),
+        development=False,
+    )
 
 
 def _verify_export(file: Path, key_fingerprint: str, anchor_file: Path | None) -> LogReport:

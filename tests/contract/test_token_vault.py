@@ -15,6 +15,7 @@ from pkcs11.exceptions import PKCS11Error
 from pkcs11.mechanisms import Mechanism
 
 from kms.card.keys import CipherMode, KcvMethod, KeyType, KeyUse, MasterRef
+from kms.domain.fitness import build_token_name
 from kms.errors import Code, KmsError
 from kms.hsm.gateway import Gateway
 from kms.hsm.masters import find_object, generate_master
@@ -305,6 +306,21 @@ def test_a_token_that_gives_keys_away_is_refused_in_production(token: FreshToken
         with refused(Code.HSM_MECHANISM):
             vault.generate_master(ID, "isd-1")
     vault.close()
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_where_there_is_a_list_of_tokens_software_and_unknown_ones_get_no_pin(token: FreshToken, listed: bool) -> None:
+    vault = open_vault(token.settings)
+    status = vault.status()
+    vault.close()
+    name = build_token_name(status.manufacturer, status.model, status.serial)
+    # The PIN is wrong: had it been sent, the answer would be another.
+    settings = replace(token.settings, allowed_tokens=(name,) if listed else (), pin="never sent")
+    guarded = open_vault(settings)
+    with refused(Code.HSM_TOKEN) as caught:
+        guarded.status()
+    assert name in caught.value.detail
+    guarded.close()
 
 
 @pytest.mark.parametrize("length", [0, 1025])

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from demo.installation import SOFTHSM2_LIBRARY as LIBRARY
 from kms.hsm.softhsm_tokens import restore_tokens
-from tests.contract.tokens import SOFTHSM2_LIBRARY as LIBRARY
 from tests.contract.tokens import SOFTHSM2_SETUP as SETUP
 
 pytestmark = pytest.mark.skipif(not LIBRARY.exists(), reason="SoftHSM2 is not installed: apt-get install softhsm2")

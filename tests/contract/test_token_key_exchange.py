@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from pkcs11 import Attribute, MechanismFlag, ObjectClass
@@ -88,11 +89,11 @@ def test_each_side_has_its_part_of_the_kek_and_neither_can_read_it(
         with side.connect() as connection:
             (kek,) = connection.hsm_session.get_objects({Attribute.ID: KEK_ID})
             attacks: list[Callable[[], object]] = [
-                lambda kek=kek: kek[Attribute.VALUE],
-                lambda kek=kek: kek.__setitem__(Attribute.EXTRACTABLE, True),
+                partial(kek.__getitem__, Attribute.VALUE),
+                partial(kek.__setitem__, Attribute.EXTRACTABLE, True),
             ]
             if token.make.keeps_optional:
-                attacks += [lambda kek=kek: kek.copy({Attribute.EXTRACTABLE: True}), kek.destroy]
+                attacks += [partial(kek.copy, {Attribute.EXTRACTABLE: True}), kek.destroy]
             for attack in attacks:
                 with pytest.raises(PKCS11Error):
                     attack()

@@ -258,7 +258,21 @@ def build_issuer(
         platform="issuer",
     )
     updates = UpdateService(store=store, clock=clock, identifiers=identifiers)
-    return Issuer(store, vault, clock, identifiers, visits, applications, updates, transfers, terminal, card, recovery, repair, anchor)
+    return Issuer(
+        store,
+        vault,
+        clock,
+        identifiers,
+        visits,
+        applications,
+        updates,
+        transfers,
+        terminal,
+        card,
+        recovery,
+        repair,
+        anchor,
+    )
 
 
 def build_requests(

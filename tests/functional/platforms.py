@@ -87,7 +87,9 @@ def open_platforms(kind: str, *tokens: NssToken) -> Iterator[Platforms]:
         ports = find_free_port(), find_free_port()
         own, other = tokens or (take_token(), take_token())
         issuer = Installation(folder, ports[0], READER, database_url=databases[0].url, nss=own)
-        provider = Installation(folder, ports[1], READER, "provider", ports[0], databases[1].url, nss=other)
+        provider = Installation(
+            folder, ports[1], READER, "provider", ports[0], database_url=databases[1].url, nss=other
+        )
         master = make_vendor_master()
         issuer.prepare(master)
         provider.prepare()

@@ -1,4 +1,6 @@
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -40,7 +42,11 @@ def test_an_anchor_of_another_version_is_refused(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_read_or_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for act in (lambda: FileAnchor(tmp_path).read(), lambda: FileAnchor(tmp_path / "file" / "anchor").write(MARK)):
+    acts: list[Callable[[], object]] = [
+        FileAnchor(tmp_path).read,
+        partial(FileAnchor(tmp_path / "file" / "anchor").write, MARK),
+    ]
+    for act in acts:
         with pytest.raises(KmsError) as error:
             act()
         assert error.value.code is Code.CONFIG_INVALID

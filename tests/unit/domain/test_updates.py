@@ -1,4 +1,5 @@
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -16,7 +17,8 @@ def test_only_an_open_update_is_overdue_cancelled_or_allowed(state: UpdateState)
         assert cancel_update(update, NOW, "enough").state is UpdateState.CANCELLED
         assert allow_past_end(update, "cli:officer", "was abroad").past_end_reason == "cli:officer: was abroad"
         return
-    for change in (lambda: cancel_update(update, NOW, "enough"), lambda: allow_past_end(update, "a", "b")):
+    changes = (partial(cancel_update, update, NOW, "enough"), partial(allow_past_end, update, "a", "b"))
+    for change in changes:
         with pytest.raises(KmsError) as error:
             change()
         assert error.value.code is Code.CONFLICT

@@ -1,7 +1,8 @@
 """What the console's pages read over several tables: searches, histories and figures, page by page.
 
 Rules: reading only. A page is found by where the last one ended, never by counting rows, so that page 10,000 costs what
-page 1 costs; identifiers are time-ordered. Every statement runs along an index that its docstring names.
+page 1 costs; identifiers are time-ordered. What goes along an index names it; `count_outcomes` and `count_dependants`
+read all that there is, so whoever asks keeps their answers for a while.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -173,7 +174,7 @@ class SqlConsoleQueries:
         return self._count_between(_SETS.expires_at, bounds, _IN_FORCE)
 
     def count_outcomes(self, bounds: Sequence[datetime]) -> Mapping[UpdateState, Sequence[int]]:
-        """Updates that were DONE, FAILED or CANCELLED between each two bounds (ix_key_updates_finished_at)."""
+        """Updates that were DONE, FAILED or CANCELLED between each two bounds; reads all that ended."""
         found: dict[UpdateState, Sequence[int]] = {}
         for state in (UpdateState.DONE, UpdateState.FAILED, UpdateState.CANCELLED):
             within = and_(_UPDATES.state == state, _UPDATES.finished_at >= bounds[0])
@@ -231,10 +232,7 @@ class SqlConsoleQueries:
     ) -> Sequence[int]:
         moments = [literal(bound, column.type) for bound in bounds]
         first = func.sum(case((column < moments[0], 1), else_=0))
-        spans = [
-            func.sum(case((and_(column >= start, column < end), 1), else_=0))
-            for start, end in pairwise(moments)
-        ]
+        spans = [func.sum(case((and_(column >= start, column < end), 1), else_=0)) for start, end in pairwise(moments)]
         statement = select(first, *spans).where(within, column < moments[-1])
         with translate_faults("list"):
             return [int(count or 0) for count in self._connection.execute(statement).one()]

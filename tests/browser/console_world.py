@@ -107,7 +107,7 @@ def open_world(folder: Path, browser: Browser) -> Iterator[World]:
             yield World(site, origin, secrets, browser, card=card)
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
+                os.killpg(process.pid, signal.SIGKILL)  # nobody waits for connections that are kept open
             process.wait(START_SECONDS)
             process.stdout.close()
 

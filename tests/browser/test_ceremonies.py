@@ -108,7 +108,7 @@ def test_a_custodian_is_added_and_enters_a_component(world: World, officers: tup
     carl.get_by_role("status").wait_for()
     assert build_kcv(component) in carl.get_by_role("status").inner_text()
     carl.get_by_role("link", name="Back to the ceremony").click()
-    assert carl.get_by_role("heading", name="Components").is_visible()
+    assert carl.get_by_role("heading", name="Components", exact=True).is_visible()
     act(alice, world, Action.CEREMONIES_ABORT, ceremony=address.rpartition("/")[2], why="the test is over")
 
 

@@ -31,6 +31,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "kms/db/sweeps.py": "tests/contract/test_sweeps.py compares every statement with Python, on both databases",
     "kms/db/sql_times.py": "tests/contract/test_sweeps.py compares its dates with Python's",
     "kms/service/action_definitions/": "tests/unit/console/test_matrix.py parses, describes and submits every one",
+    "kms/bootstrap_doctor.py": "tests/functional/test_modes.py asks real tokens and databases through it",
     "kms/bootstrap_console.py": "tests/functional/test_console_api.py acts and decides through it",
     "kms/console_wsgi.py": "tests/functional/test_console_api.py serves it",
     "kms/service/policies.py": "tests/contract/test_sweeps.py runs it over memory and database alike",

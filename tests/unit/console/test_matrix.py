@@ -122,6 +122,7 @@ READING_COMMANDS = {
 }
 DECIDING_COMMANDS = {"requests approve", "requests reject", "login", "logout"}
 LOCAL_COMMANDS = {
+    "doctor",
     *("audit checkpoint", "console", "db check", "db current", "db upgrade", "hsm check", "hsm objects", "hsm status"),
     *("officers init", "pki init", "pki peer", "pki terminal", "scheduler run", "scheduler status", "serve"),
     "keys import",  # components: the lab alone, production enters them in ceremonies

@@ -24,6 +24,7 @@ PEOPLE = {
     "adam": ("Adam Admin", "administrator"),
     "alice": ("Alice Officer", "security-officer"),
     "bob": ("Bob Officer", "security-officer"),
+    "dora": ("Dora Officer", "security-officer"),  # never enrols
 }
 AUTHENTICATOR = {
     "protocol": "ctap2",

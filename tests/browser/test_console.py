@@ -31,7 +31,7 @@ PAGES = {
     "terminal": "/terminals/counter-2",
     "people": "/people",
     "permissions": "/permissions",
-    "audit": "/audit",
+    "audit": "/audit?action=campaign",
     "form": "/act/campaigns.create",
     "error": "/nowhere",
 }
@@ -142,9 +142,9 @@ def test_the_pages_before_the_login_are_accessible(world: World) -> None:
     for name, path in (("login", "/login"), ("invitation", "/enrol")):
         page.goto(world.open(path))
         shoot(page, name)
-    page.get_by_label("Your invitation").fill(world.invitations["adam"])
+    page.get_by_label("Your invitation").fill(world.invitations["dora"])
     page.get_by_role("button", name="Go on").click()
-    page.get_by_role("heading", name="Welcome, Adam Admin").wait_for()
+    page.get_by_role("heading", name="Welcome, Dora Officer").wait_for()
     shoot(page, "enrol")
     assert all(cookie.get("value", "?") not in page.url for cookie in page.context.cookies())
 

@@ -146,6 +146,7 @@ def open_platform(config: Config) -> Platform:
         clock=clock,
         identifiers=identifiers,
         lab_mode=config.platform.mode is PlatformMode.LAB,
+        outside_ceremonies=config.platform.mode is PlatformMode.LAB,
         valid_for=timedelta(days=config.keys.master_valid_days),
     )
     exchange = ExchangeService(

@@ -39,6 +39,8 @@ class MasterPresence:
 class KeyService:
     """The use cases of master keys. `lab_mode`: publicly known keys may be imported.
 
+    `outside_ceremonies`: masters may be made and imported here; a production site does both in ceremonies alone, where
+    two officers, custodians and a proved backup are part of it.
     `valid_for`: how long a generated master issues new key sets, unless it is made with an end of its own.
     """
 
@@ -50,6 +52,7 @@ class KeyService:
         clock: Clock,
         identifiers: Identifiers,
         lab_mode: bool = False,
+        outside_ceremonies: bool = True,
         valid_for: timedelta = timedelta(days=365),
     ) -> None:
         self._valid_for = valid_for
@@ -58,6 +61,7 @@ class KeyService:
         self._clock = clock
         self._identifiers = identifiers
         self._lab_mode = lab_mode
+        self._outside_ceremonies = outside_ceremonies
 
     def generate_master(
         self,
@@ -73,6 +77,7 @@ class KeyService:
         `valid_for`: how long it issues new key sets, None: as is configured.
         Raises `input.conflict` when the name has an active key and no new generation was asked for, `hsm.*`, `key.*`.
         """
+        self._check_outside_ceremonies()
         if kind is MasterKind.PEER_KEK:
             raise KmsError(Code.INPUT_INVALID, "a peer's KEK is made by an exchange with it (`kms keys exchange`)")
         if kind is MasterKind.BACKUP:
@@ -104,6 +109,7 @@ class KeyService:
         Raises `key.test-value`, `key.kcv-mismatch`, `input.invalid`, `input.conflict`, `hsm.*`; nothing is kept then.
         """
         try:
+            self._check_outside_ceremonies()
             method = kcv_method or find_kcv_method(key_type, expected_kcv)
             check_kcv_form(key_type, method, expected_kcv)
             if not self._lab_mode:
@@ -123,6 +129,10 @@ class KeyService:
             for component in components:
                 component[:] = bytes(len(component))
         return self._activate(planned, made, "master-key.import", actor, valid_for)
+
+    def _check_outside_ceremonies(self) -> None:
+        if not self._outside_ceremonies:
+            raise KmsError(Code.KEY_STATE, "on a production site master keys come from ceremonies: `kms ceremony`")
 
     def list(self, *, limit: int = 100, offset: int = 0) -> Sequence[MasterKey]:
         """Master keys on record, oldest first."""

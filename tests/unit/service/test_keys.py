@@ -297,3 +297,16 @@ def test_only_an_active_one_is_deactivated(service: KeyService, store: MemorySto
     with pytest.raises(KmsError) as error:
         service.deactivate("isd", 1, actor="cli:officer")
     assert error.value.code is Code.KEY_STATE
+
+
+def test_a_production_site_makes_and_imports_masters_in_ceremonies_alone(
+    store: MemoryStore, vault: MasterVault
+) -> None:
+    clock, identifiers = TickingClock(), CountingIdentifiers()
+    service = KeyService(store=store, vault=vault, clock=clock, identifiers=identifiers, outside_ceremonies=False)
+    with fails(Code.KEY_STATE):
+        generate(service)
+    with fails(Code.KEY_STATE):
+        import_key(service)
+    assert vault.made == 0
+    assert service.list() == []

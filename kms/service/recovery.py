@@ -55,13 +55,16 @@ class RecoveryService:
         """Whether the platform was in recovery when this process last looked (each 30 seconds); never waits."""
         return self._is_recovering
 
-    def find_state(self, tx: Transaction) -> PlatformState | None:
-        """The platform's condition; None while it was always normal. Looks at the anchor once a process."""
-        if self._checked:
-            return tx.platform_state.find_current()
-        state = self._detect(tx)
-        self._checked = True
-        return state
+    def look_once(self) -> None:
+        """Look at the anchor, once a process, before its first visit is served (`detect`)."""
+        if not self._checked:
+            self.detect()
+            self._checked = True
+
+    @staticmethod
+    def find_state(tx: Transaction) -> PlatformState | None:
+        """The platform's condition as it is recorded; None while it was always normal."""
+        return tx.platform_state.find_current()
 
     def detect(self) -> PlatformState | None:
         """Look whether the database is behind its anchor, and go into recovery if so."""

@@ -101,6 +101,7 @@ class VisitService:
         `identities`: of the cards the agent has, the preferred first. A session that is not known yet is opened for
         the first of them that is enrolled. Raises `card.unknown`, `card.quarantined`, `visit.session-unknown`.
         """
+        self._look_once()
         return until_claimed(lambda: self._handshake(terminal, session_id, identities))
 
     def _handshake(self, terminal: Terminal, session_id: str, identities: Sequence[bytes]) -> bytes:
@@ -163,6 +164,7 @@ class VisitService:
         Raises `visit.session-unknown` for a session that is not this terminal's, `hsm.unavailable` and
         `database.unavailable` when the Report should come again later.
         """
+        self._look_once()
         try:
             return until_claimed(lambda: self._report(terminal, session_id, lambda step: self._advance(step, report)))
         except KmsError as error:
@@ -230,6 +232,11 @@ class VisitService:
             record.repair = order
             record.findings.extend(tx.key_findings.list_for_order(order.id))
         return Looking(self._recovery.find_state(tx) if self._recovery is not None else None, terminal)
+
+    def _look_once(self) -> None:
+        """A database that is behind its anchor is recognized before anything is read for a visit."""
+        if self._recovery is not None:
+            self._recovery.look_once()
 
     def _load_policies(self) -> PolicyBook:
         with self._store.reading() as tx:

@@ -81,6 +81,12 @@ class IssuerProcess:
             raise IssuerCrashError
 
     @contextmanager
+    def reading(self) -> Iterator[SqlTransaction]:
+        """What is only read changes nothing, so a crash there is one before the next commit."""
+        with self.store.reading() as tx:
+            yield tx
+
+    @contextmanager
     def open_scope(self) -> Iterator[SoftwareKeys]:
         self.scopes += 1
         number = self.scopes

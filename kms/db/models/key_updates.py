@@ -10,7 +10,8 @@ from kms.db.models.base import Base, Id, Name, Note, PrimaryId, refer_to
 from kms.db.types import enum_type
 from kms.domain.updates import UpdateReason, UpdateState
 
-_OPEN = text("finished_at IS NULL")
+_OPEN = text("state IN ('PENDING', 'RUNNING')")
+_UNFINISHED = text("finished_at IS NULL")
 
 
 class KeyUpdateRow(Base):
@@ -26,13 +27,7 @@ class KeyUpdateRow(Base):
         # All that is pending, and what is overdue.
         Index("ix_key_updates_state_due_at", "state", "due_at"),
         # All that is pending, the earliest due first, page by page.
-        Index(
-            "ix_key_updates_pending",
-            "due_at",
-            "id",
-            sqlite_where=text("finished_at IS NULL"),
-            postgresql_where=text("state IN ('PENDING', 'RUNNING')"),
-        ),
+        Index("ix_key_updates_pending", "due_at", "id", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
         # What is past its deadline.
         Index("ix_key_updates_deadline", "deadline", sqlite_where=_OPEN, postgresql_where=_OPEN),
         # What became of a campaign's updates.

@@ -1,6 +1,8 @@
 # Set-up, tests, demonstration. Every target does the set-up it needs; what is done already is skipped.
 
 PYTHON := .venv/bin/python
+# Many tests wait for processes: one worker more than the two cores. A file stays in one worker, whose fixtures it shares.
+SIDE_BY_SIDE := -n 3 --dist loadfile
 .DEFAULT_GOAL := help
 .PHONY: help setup packages venv tokens pcscd test test-postgresql test-nss boundary-test fault-test fleet-test bench demo check up down clean lock rehearse
 
@@ -22,7 +24,7 @@ pcscd: venv
 	@setup/pcscd.sh
 
 test: setup ## run all tests, those of both platforms on SQLite and PostgreSQL
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest $(SIDE_BY_SIDE)
 
 test-postgresql: setup ## run the functional tests with their platforms on a throw-away PostgreSQL
 	@KMS_TEST_DATABASE=postgresql $(PYTHON) -m pytest tests/functional
@@ -50,7 +52,7 @@ check: setup ## format, lint, types, layers, tests: what a change must pass
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
 	@.venv/bin/lint-imports
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest $(SIDE_BY_SIDE)
 
 up: setup ## prepare both platforms in var/ (issuer, provider) and serve them until Ctrl-C
 	@$(PYTHON) -m demo.up

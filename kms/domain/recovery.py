@@ -24,9 +24,11 @@ class PlatformCondition(StrEnum):
 
 @dataclass(frozen=True)
 class PlatformState:
-    """The platform's condition, one row. `restored_at`: when it was last found to be behind; security domains that were
-    not looked at since are, before anything else is done with them. `behind_since`: of the newest record that it held
-    then: what is missing happened after it. `reason`: in words for officers.
+    """The platform's condition, one row.
+
+    `restored_at`: when it was last found to be behind; security domains that were not looked at since are, before
+    anything else is done with them. `behind_since`: of the newest record that it held then: what is missing happened
+    after it. `reason`: in words for officers.
     """
 
     id: str

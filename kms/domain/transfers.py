@@ -48,9 +48,9 @@ class Transfer:
     """One transfer as one side records it. `peer`: the other platform's name. `aid`: of the SSD, 5-16 bytes.
 
     `privileges`: of the SSD, 1 or 3 bytes. `key_type`: of the initial keys, as asked for: AES on a card that speaks
-    SCP02 alone means DES2 (`kms.domain.cards.choose_key_type`). `security_domain_id`: this side's row, once there is one. `envelope`: the
-    provider's copy of the hand-over, erased when control is its own. `session_id`: the issuer's visit that is relayed
-    now. `refusal`: why, in words safe to show.
+    SCP02 alone means DES2 (`kms.domain.cards.choose_key_type`). `security_domain_id`: this side's row, once there is
+    one. `envelope`: the provider's copy of the hand-over, erased when control is its own. `session_id`: the issuer's
+    visit that is relayed now. `refusal`: why, in words safe to show.
     """
 
     id: str

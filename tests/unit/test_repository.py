@@ -21,7 +21,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "kms/bootstrap_ceremonies.py": "tests/functional/test_ceremony_secrets.py holds a ceremony through it",
     "kms/cli/ceremonies.py": "tests/functional/test_cli_ceremonies.py runs its commands",
     "kms/domain/ceremonies.py": "tests/unit/service/ceremonies/test_service.py asks for every rule",
-    "kms/domain/ceremony_records.py": "tests/integration/test_ceremony_records.py verifies, changes and damages records",
+    "kms/domain/ceremony_records.py": "tests/integration/test_ceremony_records.py verifies and damages records",
     "kms/domain/ceremony_scripts.py": "tests/unit/config/test_ceremony_files.py has a file for every rule",
     "kms/hsm/ceremony_keys.py": "tests/contract/test_token_ceremony_keys.py runs it on each make of token",
     "kms/printing/ceremony_record.py": "tests/integration/test_ceremony_records.py prints a record",

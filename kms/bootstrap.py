@@ -35,6 +35,7 @@ from kms.service.compromise import CompromiseService
 from kms.service.domain_requests import DomainRequests
 from kms.service.enrolment import EnrolmentService
 from kms.service.exchange import ExchangeService
+from kms.service.hsm_connections import HsmConnections
 from kms.service.keys import KeyService
 from kms.service.login import LoginLimits, LoginService
 from kms.service.one_time_codes import OneTimeCodes
@@ -95,6 +96,7 @@ class Platform:
     transfers: TransferService
     pending: PendingService
     recovery: RecoveryService
+    hsm_connections: HsmConnections
     repair: RepairService
     policies: PolicyService
     sweeps: SweepService
@@ -244,6 +246,7 @@ def open_platform(config: Config) -> Platform:
         visits=visits,
         pending=PendingService(store=store),
         recovery=recovery,
+        hsm_connections=HsmConnections(store, clock, identifiers, config.platform.node),
         repair=RepairService(
             store=store,
             vault=vault,

@@ -16,7 +16,6 @@ from kms.errors import KmsError
 from kms.metrics.exporter import build_exporter
 from kms.metrics.listener import MetricsListener
 from kms.service.metrics import FigureReader
-from kms.service.recovery import RecoveryService
 
 ANCHOR_SECONDS = 30.0  # a database that is behind by less goes unnoticed
 ANCHOR_RETRY_SECONDS = 2.0
@@ -29,7 +28,12 @@ def create_app(config: Config) -> Flask:
     """Open the platform, have its token and database watched, and build the API over it. Raises `config.invalid`."""
     platform = open_platform(config)
     platform.vault.watch(on_hang=end_worker)
-    threading.Thread(target=keep_anchor, args=(platform.recovery,), name="anchor", daemon=True).start()
+
+    def keep() -> None:
+        platform.recovery.keep_anchor()
+        platform.hsm_connections.record(platform.vault.connections)
+
+    threading.Thread(target=keep_on_record, args=(keep,), name="record", daemon=True).start()
     platform.store.watch()
     providers = [peer for peer in config.peers if peer.role is PeerRole.PROVIDER]
     names = {read_fingerprint(peer): peer.name for peer in providers}
@@ -42,14 +46,17 @@ def create_app(config: Config) -> Flask:
     return create_api(platform, peer_access=peer_access, observe_request=exporter.instruments.observe_request)
 
 
-def keep_anchor(recovery: RecoveryService, wait: Callable[[float], None] = time.sleep) -> None:
-    """Write the database's anchor now and from then on, for ever. `wait`: raises to end it (tests)."""
+def keep_on_record(keep: Callable[[], None], wait: Callable[[float], None] = time.sleep) -> None:
+    """Write the database's anchor and new connections to the HSM, now and from then on, for ever.
+
+    `wait`: raises to end it (tests).
+    """
     while True:
         try:
-            recovery.keep_anchor()
+            keep()
             wait(ANCHOR_SECONDS)
         except KmsError as error:
-            _LOG.warning("the database's anchor was not written: %s", error.code)
+            _LOG.warning("the database's anchor or a connection to the HSM is not on record: %s", error.code)
             wait(ANCHOR_RETRY_SECONDS)
 
 

@@ -39,7 +39,8 @@ class Gateway:
         self._library = get_library(settings.module)
         self._breaker = Breaker(settings.first_retry_s, settings.longest_retry_s)
         self._connection: Connection | None = None
-        self._generation = 0
+        self.generation = 0
+        """How many connections were opened: 1 for the first, more after each time the token went away."""
         self._lost_epoch = 0
         self._opening = False
         self._refused_pin = ""
@@ -207,9 +208,9 @@ class Gateway:
         hsm_session = self._log_in(token)
         found = probe_token(token, hsm_session, settings)
         self._lost_epoch = 0
-        self._generation += 1
+        self.generation += 1
         return Connection(
-            generation=self._generation,
+            generation=self.generation,
             epoch=library.epoch,
             opened_at=time.monotonic(),
             token=token,

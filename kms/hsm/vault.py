@@ -57,6 +57,11 @@ class TokenVault:
         with self._gateway.connect() as connection:
             return connection.hsm_session.generate_random(length * 8)
 
+    @property
+    def connections(self) -> int:
+        """How many connections to the token this process has opened; never waits."""
+        return self._gateway.generation
+
     def check(self) -> None:
         """See `Vault.check`. The first call in a process starts `watch`, which opens the token."""
         if self._watch is None or self._watch_process != os.getpid():

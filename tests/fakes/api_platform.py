@@ -137,10 +137,21 @@ class FakePart:
     """The database or the HSM; `failure`: what its check raises."""
 
     failure: Exception | None = None
+    connections: int = 0
 
     def check(self) -> None:
         if self.failure:
             raise self.failure
+
+
+@dataclass
+class FakeConnections:
+    """`recorded`: how many connections to the HSM it was last told of."""
+
+    recorded: int = 0
+
+    def record(self, connections: int) -> None:
+        self.recorded = connections
 
 
 @dataclass
@@ -151,6 +162,7 @@ class FakePlatform:
     applications: FakeApplications = field(default_factory=FakeApplications)
     pending: FakePending = field(default_factory=FakePending)
     recovery: FakeRecovery = field(default_factory=FakeRecovery)
+    hsm_connections: FakeConnections = field(default_factory=FakeConnections)
     terminals: FakeTerminals = field(default_factory=FakeTerminals)
     store: FakePart = field(default_factory=FakePart)
     vault: FakePart = field(default_factory=FakePart)

@@ -42,11 +42,9 @@ def test_a_worker_has_its_token_and_database_watched_and_ends_when_a_call_hangs(
 def test_the_databases_anchor_is_kept_and_a_database_that_is_away_is_tried_again_soon() -> None:
     waits: list[float] = []
 
-    class Recovery:
-        def keep_anchor(self) -> str:
-            if not waits:
-                raise KmsError(Code.DATABASE_UNAVAILABLE, "away")
-            return "kept"
+    def keep() -> None:
+        if not waits:
+            raise KmsError(Code.DATABASE_UNAVAILABLE, "away")
 
     def wait(seconds: float) -> None:
         waits.append(seconds)
@@ -54,5 +52,5 @@ def test_the_databases_anchor_is_kept_and_a_database_that_is_away_is_tried_again
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        wsgi.keep_anchor(Recovery(), wait)  # type: ignore[arg-type] # what it calls
+        wsgi.keep_on_record(keep, wait)
     assert waits == [wsgi.ANCHOR_RETRY_SECONDS, wsgi.ANCHOR_SECONDS]

@@ -6,11 +6,12 @@ Rules: what is waited for is polled with patience; nothing here measures time.
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,28 @@ class Site:
         status: dict[str, Any] = json.loads(result.stdout)
         return status
 
+    def stop_between_transactions(self, node: Node) -> None:
+        """SIGSTOP while the node writes nothing: on SQLite a writer that is stopped keeps all others waiting for it."""
+        node.send(signal.SIGSTOP)
+        while self._is_locked():
+            node.send(signal.SIGCONT)
+            time.sleep(0.05)
+            node.send(signal.SIGSTOP)
+
+    def _is_locked(self) -> bool:
+        if not self.installation.url.startswith("sqlite"):
+            return False
+        connection = sqlite3.connect(
+            self.installation.url.removeprefix("sqlite:///"), timeout=0.2, isolation_level=None
+        )
+        with closing(connection):
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            connection.execute("ROLLBACK")
+        return False
+
     def holder(self) -> str:
         return str(self.status()["holder"]).split("/")[0]
 
@@ -105,7 +128,7 @@ def test_one_works_whoever_is_killed_or_stopped(site: Site) -> None:
     fence = site.status()["fence"]
 
     site.start("third")
-    second.send(signal.SIGSTOP)
+    site.stop_between_transactions(second)
     wait_until(lambda: site.worker() == "third")
     assert site.status()["fence"] > fence
 
